@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+PORT := $(or $(REALTIME_PORT),8081)
+
+# The first Python that is new enough.
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.PHONY: help run cluster test check format clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+run: .venv/installed ## All services in one process, nothing else needed: ws://localhost:8081/ws
+	@exec .venv/bin/realtime serve
+
+cluster: .venv/installed ## Two gateways, routers and presence services over RabbitMQ
+	@exec .venv/bin/python -m standalone.local_cluster
+
+check: .venv/installed-test ## Format, lint, types, unit tests; needs no service
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest -q tests/unit
+
+test: .venv/installed-test ## Everything
+	.venv/bin/pytest -q
+
+format: .venv/installed-test ## Put the code into its format
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+clean: ## Remove what was installed and generated
+	rm -rf .venv .realtime .mypy_cache .pytest_cache .ruff_cache .hypothesis

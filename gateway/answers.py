@@ -1,0 +1,72 @@
+"""Who waits for the answer to which command."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.core.tally import Tally
+from shared.errors import OutcomeUnknown
+from shared.messages.envelopes import Answer
+
+ANSWER_SECONDS = 3.5
+"""For the owner to say what becomes of a command; with the receipts it stays within 5 s."""
+
+RECEIPT_SECONDS = 1.0
+"""For the nodes to report after that (A5)."""
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A command that was sent and is not answered in full."""
+
+    tally: Tally = field(default_factory=Tally)
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
+    waiters: int = 0
+
+
+class Answers:
+    """Collects answers and receipts by the id minted for each command."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+
+    def pending(self, ask: str) -> bool:
+        """Whether somebody waits for this already."""
+        return ask in self._waiting
+
+    def take(self, answer: Answer) -> None:
+        """Take in what arrived. What comes too late is of no use to anybody."""
+        if (waiting := self._waiting.get(answer.ask)) is not None:
+            waiting.tally.add(answer)
+            waiting.progress.set()
+
+    async def collect(self, ask: str, receipt_seconds: float) -> Tally:
+        """Wait until the tally is complete, or until the nodes' time is up.
+
+        Several may wait for the same command; each gets the same tally.
+
+        Raises:
+            OutcomeUnknown: the owner did not answer in time.
+        """
+        waiting = self._waiting.setdefault(ask, Waiting())
+        waiting.waiters += 1
+        tally = waiting.tally
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await _until(waiting, lambda: tally.answered)
+            async with asyncio.timeout(receipt_seconds):
+                await _until(waiting, lambda: tally.complete)
+        except TimeoutError as error:
+            if not tally.answered:
+                raise OutcomeUnknown(outcome="unknown") from error
+        finally:
+            waiting.waiters -= 1
+            if not waiting.waiters and self._waiting.get(ask) is waiting:
+                del self._waiting[ask]
+        return tally
+
+
+async def _until(waiting: Waiting, reached: Callable[[], bool]) -> None:
+    while not reached():
+        waiting.progress.clear()
+        await waiting.progress.wait()

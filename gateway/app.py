@@ -1,0 +1,108 @@
+"""Wires the gateway; the one place that knows all its parts."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from gateway.answers import Answers
+from gateway.connection import Connection
+from gateway.core.connections import Connections
+from gateway.core.subscriptions import Subscriptions
+from gateway.downlink import Downlink
+from gateway.fanout import Fanout
+from gateway.membership import Membership
+from gateway.metrics import Metrics
+from gateway.node import Node
+from gateway.tokens import TokenVerifier
+from gateway.uplink import Uplink
+from gateway.websocket import NODE, websocket
+from shared.broker.ports import Broker
+from shared.clock import wall_clock_ms
+from shared.errors import GoingAway
+from shared.messages import frames
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 5.0
+
+
+def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -> Node:
+    """Return a gateway that is ready to run."""
+    subscriptions: Subscriptions[Connection] = Subscriptions()
+    connections: Connections[Connection] = Connections()
+    metrics = Metrics(registry, lambda: len(connections))
+    uplink = Uplink(settings.partitions)
+    answers = Answers()
+    fanout = Fanout(subscriptions, connections)
+    downlink = Downlink(settings.node_id, fanout, answers, uplink, metrics)
+    membership = Membership(broker, settings.node_id, uplink, downlink, subscriptions, connections)
+    return Node(
+        settings,
+        TokenVerifier(settings),
+        subscriptions,
+        connections,
+        uplink,
+        downlink,
+        answers,
+        membership,
+        metrics,
+    )
+
+
+@asynccontextmanager
+async def listening(node: Node) -> AsyncIterator[int]:
+    """Serve clients on ``REALTIME_PORT``; yield the port. At the end every client is sent away."""
+    app = web.Application()
+    app[NODE] = node
+    app.router.add_get("/ws", websocket)
+    # No access log: its request line would hold tokens (S1 lets them travel in the query).
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=10, shutdown_timeout=DRAIN_SECONDS
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, node.settings.host, node.settings.port, backlog=1024)
+        await site.start()
+        port = int(runner.addresses[0][1])
+        log.info("clients", action="listen", host=node.settings.host, port=port)
+        yield port
+    finally:
+        await node.membership.leave()
+        await _send_away(node)
+        await runner.cleanup()
+
+
+async def _send_away(node: Node) -> None:
+    for connection in node.connections:
+        connection.end(GoingAway())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while len(node.connections):  # noqa: ASYNC110 - bounded, and only at the end
+                await asyncio.sleep(0.02)
+
+
+async def run_node(node: Node) -> None:
+    """Be a member of the cluster, for ever.
+
+    Raises:
+        Superseded: another process has taken this node's id.
+    """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(node.membership.run())
+        if node.settings.json_ping_seconds:
+            group.create_task(_ping(node, node.settings.json_ping_seconds))
+
+
+async def _ping(node: Node, seconds: int) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        frame = frames.ping(wall_clock_ms())
+        for connection in node.connections:
+            if connection.welcomed:
+                connection.reply([frame])

@@ -1,0 +1,221 @@
+"""Performs what a session decided: at once what must keep its order, then the waiting."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from gateway.answers import RECEIPT_SECONDS
+from gateway.connection import Connection
+from gateway.core.replies import Reply
+from gateway.core.session import Attempt, Join, Leave, Publish, Send, Sent, Show
+from gateway.node import Node
+from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown
+from shared.messages import frames
+from shared.messages.envelopes import PresenceSet, RouteBroadcast, RouteDirectMessage
+
+CONFIRM_SECONDS = 4.0
+"""For the broker to confirm a fact; a command is answered within 5 s."""
+
+WRITTEN_SECONDS = 2 * RECEIPT_SECONDS
+"""For the nodes to report a direct message, also after it had to be looked for again."""
+
+Pending: TypeAlias = Coroutine[Any, Any, Reply]
+
+
+class Commands:
+    """The commands of one connection.
+
+    Each method puts its command in line before it returns, so that commands keep the order in
+    which they were called; what it returns waits for the outcome.
+    """
+
+    def __init__(self, node: Node, connection: Connection) -> None:
+        self._node = node
+        self._connection = connection
+
+    # ---- topics ----------------------------------------------------------------------------------
+
+    def join(self, effect: Join) -> Pending:
+        """Subscribe.
+
+        Raises:
+            BrokerUnavailable: the node is not connected; nothing was changed.
+        """
+        try:
+            self._node.membership.require_ready()
+        except BrokerUnavailable:
+            self._connection.session.not_joined(effect.new)
+            raise
+        gained = self._node.subscriptions.add(self._connection, effect.new)
+        self._node.uplink.gain(gained)
+        return self._joined(effect)
+
+    async def _joined(self, effect: Join) -> Reply:
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await self._node.uplink.introduced(effect.topics)
+        except (TimeoutError, BrokerUnavailable) as error:
+            self._drop(self._connection.session.not_joined(effect.new))
+            raise BrokerUnavailable("The subscription was not confirmed in time") from error
+        presence = [topic for topic in effect.topics if topic.startswith("presence.")]
+        reply = _status("subscribed", effect)
+        return Reply(reply, lambda: self._ask_presence(presence)) if presence else Reply(reply)
+
+    def _ask_presence(self, patterns: list[str]) -> None:
+        self._connection.expect_snapshot()
+        self._node.uplink.ask_presence(self._connection.id, patterns)
+
+    def leave(self, effect: Leave) -> Pending:
+        """Unsubscribe; from here on nothing more of it is written."""
+        self._drop(effect.held)
+        return self._left(effect)
+
+    async def _left(self, effect: Leave) -> Reply:
+        return Reply(_status("unsubscribed", effect))
+
+    def _drop(self, patterns: list[str]) -> None:
+        lost = self._node.subscriptions.remove(self._connection, patterns)
+        self._node.uplink.lose(lost)
+
+    # ---- messages --------------------------------------------------------------------------------
+
+    def publish(self, effect: Publish) -> Pending:
+        """Broadcast.
+
+        Raises:
+            BrokerUnavailable: nothing was sent.
+        """
+        headers = effect.command.headers
+        command = RouteBroadcast(
+            message_id=effect.attempt.message_id,
+            topic=effect.body.topic,
+            payload=bytes(effect.body.payload),
+            metadata=effect.command.metadata,
+            from_user=self._connection.user_id,
+            except_connection="" if headers.echo else self._connection.id,
+            idempotency_key=headers.idempotency_key or "",
+        )
+        uplink = self._node.uplink
+        self._start(effect.attempt, lambda number: uplink.broadcast(command, number))
+        return self._published(effect)
+
+    async def _published(self, effect: Publish) -> Reply:
+        ask = effect.attempt.message_id
+        patience = RECEIPT_SECONDS if effect.command.id else 0
+        tally = await self._node.answers.collect(ask, patience)
+        if effect.command.id is None:
+            return Reply([])
+        kind = "delivered" if tally.exact else "partial"
+        effect.attempt.reply = Reply(
+            [
+                frames.ack(
+                    effect.command.id,
+                    kind,
+                    recipients=tally.recipients,
+                    server_message_id=tally.message_id,
+                )
+            ]
+        )
+        return effect.attempt.reply
+
+    def send(self, effect: Send) -> Pending:
+        """Send a direct message.
+
+        Raises:
+            BrokerUnavailable: nothing was sent.
+        """
+        headers = effect.command.headers
+        command = RouteDirectMessage(
+            message_id=effect.attempt.message_id,
+            target_user=effect.body.target_user,
+            from_user=self._connection.user_id,
+            payload=bytes(effect.body.payload),
+            metadata=effect.command.metadata,
+            ttl=headers.ttl,
+            idempotency_key=headers.idempotency_key or "",
+        )
+        uplink = self._node.uplink
+        self._start(effect.attempt, lambda number: uplink.direct_message(command, number))
+        return self._sent(effect)
+
+    async def _sent(self, effect: Send) -> Reply:
+        tally = await self._node.answers.collect(effect.attempt.message_id, WRITTEN_SECONDS)
+        command_id = effect.command.id
+        if tally.delivered_to:
+            reply = _delivered(command_id, tally.delivered_to, tally.message_id)
+        elif tally.stored is None:
+            raise OutcomeUnknown(outcome="unknown")
+        else:
+            queued = tally.stored.queued
+            reply = _offline(command_id, effect.body.target_user, tally.message_id, queued=queued)
+            if not queued:
+                return Reply(reply)  # not remembered: the same id may be tried again
+        if command_id is not None:
+            effect.attempt.reply = Reply(reply)
+        return Reply(reply)
+
+    def _start(self, attempt: Attempt, submit: Callable[[int | None], Sent]) -> None:
+        """Send a command, or its repeat under the old number, unless it is still on its way.
+
+        Raises:
+            BrokerUnavailable: nothing was sent.
+        """
+        self._node.membership.require_ready()
+        sent = attempt.sent
+        waits_in_line = sent is not None and sent.number is None
+        if not waits_in_line and not self._node.answers.pending(attempt.message_id):
+            attempt.sent = submit(sent.number if sent is not None else None)
+
+    # ---- presence --------------------------------------------------------------------------------
+
+    def show(self, effect: Show) -> Pending:
+        """Tell how this user is to be seen.
+
+        Raises:
+            BrokerUnavailable: nothing was sent.
+        """
+        self._node.membership.require_ready()
+        metadata = effect.body.metadata
+        submission = self._node.uplink.show(
+            PresenceSet(
+                self._connection.user_id,
+                effect.body.status,
+                None if metadata is None else frames.raw_object(metadata),
+            )
+        )
+        return self._shown(effect.id, submission.confirmed)
+
+    async def _shown(self, command_id: str | None, confirmed: "asyncio.Future[None]") -> Reply:
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await asyncio.shield(confirmed)
+        except TimeoutError as error:
+            raise OutcomeUnknown(outcome="unknown") from error
+        return Reply([] if command_id is None else [frames.ack(command_id, "ok")])
+
+
+def _status(kind: str, effect: Join | Leave) -> list[bytes]:
+    details = {"topics": effect.topics, "active_subscriptions": effect.active}
+    reply = [frames.status(kind, details, effect.id)]
+    if effect.id is not None:
+        reply.append(frames.ack(effect.id, kind))
+    return reply
+
+
+def _delivered(command_id: str | None, connections: list[str], message_id: str) -> list[bytes]:
+    if command_id is None:
+        return []
+    return [
+        frames.ack(command_id, "delivered", delivered_to=connections, server_message_id=message_id)
+    ]
+
+
+def _offline(command_id: str | None, user_id: str, message_id: str, *, queued: bool) -> list[bytes]:
+    """Return the reply that the reference documents, and the Ack that its client waits for (A2)."""
+    error = NotFound(f"User {user_id} not found or not connected", queued=queued)
+    reply = [frames.error(error, command_id)]
+    if queued and command_id is not None:
+        reply.append(
+            frames.ack(command_id, "queued", delivered_to=[], server_message_id=message_id)
+        )
+    return reply

@@ -1,0 +1,73 @@
+"""One WebSocket as the rest of the node sees it."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from gateway.core.session import Session
+from gateway.outbox import Outbox, text_frame
+from shared.errors import ServiceError, SlowConsumer
+from shared.messages.envelopes import DirectDelivery, Opened
+
+REMEMBERED_MESSAGES = 256
+SNAPSHOT_LIMIT = 1000
+"""Users in the presence snapshot of one subscription (P1)."""
+
+
+class Connection:
+    """A client's socket, with what was already sent on it."""
+
+    def __init__(
+        self, session: Session, outbox: Outbox, end: Callable[[ServiceError], None]
+    ) -> None:
+        self.session = session
+        self.id = session.connection_id
+        self.user_id = session.identity.user_id
+        self.welcomed = False
+        self.held: list[DirectDelivery] = []
+        """Direct messages that came before the Welcome was written (S7)."""
+
+        self.snapshot_left = 0
+        self._outbox = outbox
+        self._end = end
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def opened(self) -> Opened:
+        """This connection as presence knows it."""
+        return Opened(self.user_id, self.id, self.session.identity.presence)
+
+    def write(self, frame: bytes) -> bool:
+        """Write a finished frame; return whether the socket took it."""
+        try:
+            return self._outbox.write(frame)
+        except SlowConsumer as error:
+            self.end(error)
+            return False
+
+    def reply(self, frames: list[bytes]) -> None:
+        """Write JSON messages."""
+        if frames:
+            self.write(b"".join(text_frame(one) for one in frames))
+
+    def write_direct(self, message_id: str, frame: bytes) -> bool:
+        """Write a direct message unless it was written before; return whether the client has it."""
+        if message_id in self._seen:
+            return True
+        if not self.write(frame):
+            return False
+        self._seen[message_id] = None
+        if len(self._seen) > REMEMBERED_MESSAGES:
+            self._seen.popitem(last=False)
+        return True
+
+    def expect_snapshot(self) -> None:
+        """Let a presence snapshot through, up to its limit."""
+        self.snapshot_left = SNAPSHOT_LIMIT
+
+    def end(self, error: ServiceError) -> None:
+        """Have this conversation ended, with the error's close code."""
+        self._end(error)
+
+    def abort(self) -> None:
+        """Drop the socket without waiting for the client."""
+        self._outbox.abort()

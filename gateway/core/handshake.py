@@ -1,0 +1,65 @@
+"""PURE: what an HTTP upgrade request carries (protocol decisions S1, S2, S7)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shared.errors import BadRequest
+
+SUBPROTOCOL = "realtime.v1"
+TOKEN_PREFIX = "access_token."  # noqa: S105 - the name of a carrier, no secret
+
+_VERSIONED = re.compile(r"realtime\.v\d+\Z")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the client brought."""
+
+    token: str | None
+    subprotocol: str | None
+    """The one to answer with."""
+
+
+def read_offer(
+    query_tokens: Iterable[str], authorization: Iterable[str], offered: Iterable[str]
+) -> Offer:
+    """Find the token and the subprotocol.
+
+    ``offered`` are the values of all ``Sec-WebSocket-Protocol`` headers, each a comma list.
+
+    Raises:
+        BadRequest: two different tokens, or only protocol versions that are not spoken here.
+    """
+    protocols = [name.strip() for line in offered for name in line.split(",") if name.strip()]
+    carriers = [name for name in protocols if name.startswith(TOKEN_PREFIX)]
+    tokens = {name.removeprefix(TOKEN_PREFIX) for name in carriers}
+    tokens.update(token for token in query_tokens if token)
+    for header in authorization:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            tokens.add(token.strip())
+    if len(tokens) > 1:
+        raise BadRequest("Two different tokens in one request", field="token")
+    versions = [name for name in protocols if _VERSIONED.match(name)]
+    if versions and SUBPROTOCOL not in versions:
+        raise BadRequest("This protocol version is not spoken here", supported=[SUBPROTOCOL])
+    answer = SUBPROTOCOL if versions else next(iter(carriers), None)
+    return Offer(next(iter(tokens), None), answer)
+
+
+def origin_allowed(
+    origin: str | None, host: str, allowed: Iterable[str], *, development: bool
+) -> bool:
+    """Whether a request with this ``Origin`` and ``Host`` may connect.
+
+    Without an Origin it is no browser. In development this machine's and the same host's pages may.
+    """
+    if origin is None or origin in allowed:
+        return True
+    if not development:
+        return False
+    name = urlsplit(origin).hostname
+    return name is not None and (name in _LOOPBACK or name == urlsplit(f"//{host}").hostname)

@@ -1,0 +1,42 @@
+"""PURE: replies in the order of their commands (protocol decision R1)."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What ends a command."""
+
+    frames: list[bytes]
+    afterwards: Callable[[], None] | None = None
+    """What may only happen once the frames are written."""
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """The place of one command's reply."""
+
+    reply: Reply | None = None
+
+
+class Lane:
+    """Replies to commands of one kind; each waits for those before it."""
+
+    def __init__(self) -> None:
+        self._slots: deque[Slot] = deque()
+
+    def open(self) -> Slot:
+        """Take the next place."""
+        self._slots.append(slot := Slot())
+        return slot
+
+    def fill(self, slot: Slot, reply: Reply) -> list[Reply]:
+        """Put a reply in its place; return all that are due now, in order."""
+        slot.reply = reply
+        due: list[Reply] = []
+        while self._slots and (first := self._slots[0].reply) is not None:
+            self._slots.popleft()
+            due.append(first)
+        return due

@@ -1,0 +1,66 @@
+"""PURE: adding up what the owner and the nodes say about one command (A5)."""
+
+from dataclasses import dataclass, field
+
+from shared.messages.envelopes import Answer, DirectReceipt, Located, Receipt, Routed, Stored
+
+
+@dataclass
+class Tally:
+    """Answers to one command, in whatever order they come."""
+
+    message_id: str = ""
+    """The message as it was delivered; of an earlier command if this was a repeat."""
+
+    routed: Routed | None = None
+    located: Located | None = None
+    stored: Stored | None = None
+    receipts: dict[str, int] = field(default_factory=dict)
+    written: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, answer: Answer) -> None:
+        """Take one answer in. A second one of the same node replaces the first."""
+        match answer:
+            case Routed():
+                self.routed, self.message_id = answer, answer.message_id
+            case Located():
+                self.located, self.message_id = answer, answer.message_id
+            case Stored():
+                self.stored, self.message_id = answer, answer.message_id
+            case Receipt():
+                self.receipts[answer.node_id] = answer.recipients
+            case DirectReceipt():
+                self.written[answer.node_id] = answer.delivered_to
+
+    @property
+    def answered(self) -> bool:
+        """Whether the owner has said what becomes of the command."""
+        return bool(self.routed or self.located or self.stored)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        if self.routed is not None:
+            return self.receipts.keys() >= set(self.routed.nodes)
+        if self.delivered_to or self.stored is not None:
+            return self.stored is not None or self._all_written
+        return False
+
+    @property
+    def _all_written(self) -> bool:
+        return self.located is not None and self.written.keys() >= set(self.located.nodes)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every node that may have the broadcast has reported."""
+        return self.complete and self.routed is not None and self.routed.complete
+
+    @property
+    def recipients(self) -> int:
+        """How many connections were written the broadcast, as far as is known."""
+        return sum(self.receipts.values())
+
+    @property
+    def delivered_to(self) -> list[str]:
+        """Which connections were written the direct message, as far as is known."""
+        return sorted({one for written in self.written.values() for one in written})

@@ -1,0 +1,89 @@
+"""From one delivery to many sockets: one frame is built once and given to all."""
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from gateway.connection import Connection
+from gateway.core.connections import Connections
+from gateway.core.subscriptions import Subscriptions
+from gateway.outbox import text_frame
+from shared.messages import frames
+from shared.messages.envelopes import DirectDelivery, TopicDelivery
+
+Key = TypeVar("Key")
+
+MAX_REMEMBERED = 10_000
+
+
+class Fanout:
+    """Hands deliveries to this node's connections, each message once."""
+
+    def __init__(
+        self, subscriptions: Subscriptions[Connection], connections: Connections[Connection]
+    ) -> None:
+        self._subscriptions = subscriptions
+        self._connections = connections
+        self._last_numbers: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._counts: OrderedDict[str, int] = OrderedDict()
+
+    def to_topic(self, delivery: TopicDelivery, partition: int) -> int:
+        """Write a broadcast to all who want it; return to how many it was written.
+
+        A repeat, known by its number, is written to nobody and answered with the first count.
+        """
+        source = (delivery.process, partition)
+        if delivery.number <= self._last_numbers.get(source, 0):
+            return self._counts.get(delivery.message_id, 0)
+        _remember(self._last_numbers, source, delivery.number)
+        written = self._write(delivery)
+        if delivery.report_to:
+            _remember(self._counts, delivery.message_id, written)
+        return written
+
+    def _write(self, delivery: TopicDelivery) -> int:
+        wanting = self._subscriptions.wanting(delivery.topic)
+        if not wanting:
+            return 0
+        if delivery.only_connection:
+            wanting = {one for one in wanting if _takes_snapshot(one, delivery.only_connection)}
+        frame = text_frame(frames.topic_delivery(delivery))
+        spared = delivery.except_connection
+        return sum(1 for one in wanting if one.id != spared and one.write(frame))
+
+    def to_user(self, delivery: DirectDelivery) -> list[str] | None:
+        """Write a direct message to its user's connections; return which have it now.
+
+        None: it is held for a connection that is not welcomed yet and will be reported then.
+        """
+        targets = self._targets(delivery)
+        frame = text_frame(frames.direct_delivery(delivery))
+        held = False
+        written = []
+        for connection in targets:
+            if not connection.welcomed:
+                connection.held.append(delivery)
+                held = True
+            elif connection.write_direct(delivery.message_id, frame):
+                written.append(connection.id)
+        return None if held and not written else written
+
+    def _targets(self, delivery: DirectDelivery) -> list[Connection]:
+        if not delivery.connection_id:
+            return self._connections.of_user(delivery.target_user)
+        one = self._connections.get(delivery.connection_id)
+        return [one] if one is not None else []
+
+
+def _takes_snapshot(connection: Connection, addressee: str) -> bool:
+    """Whether this part of a presence snapshot is for this connection, within its limit."""
+    if connection.id != addressee or not connection.snapshot_left:
+        return False
+    connection.snapshot_left -= 1
+    return True
+
+
+def _remember(kept: OrderedDict[Key, int], key: Key, value: int) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > MAX_REMEMBERED:
+        kept.popitem(last=False)

@@ -1,0 +1,230 @@
+"""This node's place in the cluster: its boot, its queues, its lease.
+
+A boot ends when either connection or the lease is lost. Then both connections are closed and
+everything begins anew under new names, and all that the node knows is reported again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from ulid import ULID
+
+from gateway.connection import Connection
+from gateway.core.connections import Connections
+from gateway.core.subscriptions import Subscriptions
+from gateway.downlink import Downlink
+from gateway.uplink import Uplink
+from shared.broker import topology
+from shared.broker.ports import Arrived, Broker, Channel
+from shared.broker.ports import Connection as BrokerConnection
+from shared.clock import wall_clock_ms
+from shared.errors import BrokerUnavailable, ServiceError, Unroutable
+from shared.messages import codec
+from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+PREFETCH = 100
+
+
+class Superseded(ServiceError):
+    """A younger process has taken this node's id; this one must stop."""
+
+
+@dataclass
+class Boot:
+    """One life of this process's connections."""
+
+    sender: Sender
+    answers: str
+    publisher: Channel
+
+
+class Membership:
+    """Keeps this node a member of the cluster."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        node_id: str,
+        uplink: Uplink,
+        downlink: Downlink,
+        subscriptions: Subscriptions[Connection],
+        connections: Connections[Connection],
+    ) -> None:
+        self.node_id = node_id
+        self.process = str(ULID())
+        self._broker = broker
+        self._uplink = uplink
+        self._downlink = downlink
+        self._subscriptions = subscriptions
+        self._connections = connections
+        self._boot: Boot | None = None
+        self._booted = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._terms: dict[tuple[str, int], int] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether it consumes its queues and everything it knows has been reported."""
+        return self._ready.is_set()
+
+    def require_ready(self) -> None:
+        """Check that commands can be taken.
+
+        Raises:
+            BrokerUnavailable: not now.
+        """
+        if not self.ready:
+            raise BrokerUnavailable("This node is not connected to the cluster just now")
+
+    async def wait_ready(self) -> None:
+        """Wait until commands can be taken."""
+        await self._ready.wait()
+
+    async def life(self) -> Boot:
+        """Wait for the present boot."""
+        while self._boot is None:
+            await self._booted.wait()
+        return self._boot
+
+    async def run(self) -> None:
+        """Be a member for ever.
+
+        Raises:
+            Superseded: another process has this node's id.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._uplink.run(self.life))
+            while True:
+                try:
+                    await self._live()
+                except BrokerUnavailable as error:
+                    log.warning("boot over", action="reconnect", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _live(self) -> None:
+        publish = await self._broker.connect(f"gateway {self.node_id} publish")
+        try:
+            consume = await self._broker.connect(f"gateway {self.node_id} consume")
+            try:
+                await self._live_on(publish, consume)
+            finally:
+                self._ready.clear()
+                self._booted.clear()
+                self._boot = None
+                await consume.close()
+        finally:
+            await publish.close()
+
+    async def _live_on(self, publish: BrokerConnection, consume: BrokerConnection) -> None:
+        boot = str(ULID())
+        publisher = await publish.channel()
+        inbox = topology.inbox(self.node_id, boot)
+        direct = topology.direct(self.node_id, boot)
+        answers = topology.answers(self.node_id, boot)
+        news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_raise_when_lost(publish))
+                group.create_task(_raise_when_lost(consume))
+                for queue, perform in (
+                    (inbox, self._downlink.inbox),
+                    (direct, self._downlink.direct),
+                    (answers, self._downlink.answer),
+                    (news, self._hear),
+                ):
+                    channel = await consume.channel(PREFETCH)
+                    arrivals: asyncio.Queue[Arrived] = asyncio.Queue()
+                    await channel.declare(queue)
+                    await channel.consume(queue.name, arrivals.put_nowait)
+                    group.create_task(_perform_all(channel, arrivals, perform))
+                group.create_task(self._downlink.receipts.run(publisher))
+                await self._begin(
+                    Boot(Sender(self.node_id, self.process, boot), answers.name, publisher)
+                )
+                group.create_task(self._report_everything())
+                group.create_task(self._renew_lease(publisher))
+        except* BrokerUnavailable as errors:
+            raise BrokerUnavailable(str(errors.exceptions[0])) from errors
+
+    async def _begin(self, boot: Boot) -> None:
+        self._uplink.discard_facts()
+        self._terms.clear()
+        self._boot = boot
+        self._booted.set()
+
+    async def _report_everything(self) -> None:
+        reported = self._uplink.report_all(self._subscriptions, self._connections)
+        await asyncio.gather(*(one.confirmed for one in reported))
+        self._ready.set()
+        log.info("ready", action="report", patterns=len(self._subscriptions))
+
+    async def _renew_lease(self, channel: Channel) -> None:
+        assert self._boot is not None  # noqa: S101 - set by _begin, for the type checker
+        to = topology.fanout_address(topology.FROM_GATEWAYS)
+        while True:
+            lease = Lease(self._boot.sender, wall_clock_ms(), len(self._connections))
+            try:
+                await channel.publish(codec.encode(lease), to)
+            except Unroutable:
+                log.info("no replica listens yet", action="lease")
+            await asyncio.sleep(LEASE_SECONDS)
+
+    async def leave(self) -> None:
+        """Say that this node is going, so that nobody waits for its lease to run out."""
+        if self._boot is None:
+            return
+        news = codec.encode(LeaseEnded(self._boot.sender))
+        try:
+            await self._boot.publisher.publish(
+                news, topology.fanout_address(topology.FROM_GATEWAYS)
+            )
+        except BrokerUnavailable as error:
+            log.warning("could not say goodbye", action="leave", error=str(error))
+
+    # ---- news ------------------------------------------------------------------------------------
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            news = codec.decode(body, codec.NEWS)
+        except codec.Undecodable as error:
+            log.warning("bad news", action="ignore", error=str(error))
+            return
+        match news:
+            case LeaseEnded() if self._boot is not None and news.sender == self._boot.sender:
+                if news.superseded:
+                    raise Superseded
+                raise BrokerUnavailable("The lease was lost")
+            case Heartbeat():
+                self._answer_terms(news)
+
+    def _answer_terms(self, news: Heartbeat) -> None:
+        """Report to every reign that has not had our report yet."""
+        for partition, term in news.terms.items():
+            served = (news.service, partition)
+            if term <= self._terms.get(served, 0):
+                continue
+            self._terms[served] = term
+            if news.service == topology.ROUTER:
+                self._uplink.report_interest(partition, self._subscriptions)
+            else:
+                self._uplink.report_people(partition, self._connections)
+
+
+async def _perform_all(
+    channel: Channel, arrivals: "asyncio.Queue[Arrived]", perform: Callable[[bytes], None]
+) -> None:
+    while True:
+        arrived = await arrivals.get()
+        perform(arrived.body)
+        await channel.acknowledge(arrived)
+
+
+async def _raise_when_lost(connection: BrokerConnection) -> None:
+    await connection.lost()
+    raise BrokerUnavailable("A connection was lost")

@@ -1,0 +1,29 @@
+"""What all conversations of one gateway share."""
+
+from dataclasses import dataclass
+
+from gateway.answers import Answers
+from gateway.connection import Connection
+from gateway.core.connections import Connections
+from gateway.core.subscriptions import Subscriptions
+from gateway.downlink import Downlink
+from gateway.membership import Membership
+from gateway.metrics import Metrics
+from gateway.tokens import TokenVerifier
+from gateway.uplink import Uplink
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Node:
+    """One gateway."""
+
+    settings: Settings
+    verifier: TokenVerifier
+    subscriptions: Subscriptions[Connection]
+    connections: Connections[Connection]
+    uplink: Uplink
+    downlink: Downlink
+    answers: Answers
+    membership: Membership
+    metrics: Metrics

@@ -1,0 +1,66 @@
+"""The one way to a client's socket."""
+
+import asyncio
+from typing import Protocol
+
+from shared.errors import SlowConsumer
+
+OUTBOX_BYTES = 1_048_576
+"""What a client may lag behind before it is dropped as slow."""
+
+_SHORT = 126
+_MEDIUM = 65_536
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return a whole unmasked WebSocket text message (RFC 6455 section 5.2).
+
+    A server's frames are not masked, so one frame serves every receiver.
+    """
+    size = len(payload)
+    if size < _SHORT:
+        return bytes((0x81, size)) + payload
+    if size < _MEDIUM:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+class Pausable(Protocol):
+    """The part of aiohttp's protocol that knows whether the transport is paused."""
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the kernel takes no more for now."""
+
+
+class Outbox:
+    """Finished frames in, bytes on the wire, order kept. Nothing here waits."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: Pausable) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def write(self, frames: bytes) -> bool:
+        """Hand over whole frames; return whether the socket took them.
+
+        While the client reads too slowly the transport holds them, up to ``OUTBOX_BYTES``; frames
+        that it holds are not delivered yet (A5).
+
+        Raises:
+            SlowConsumer: more than that is held back.
+        """
+        transport = self._transport
+        if transport.is_closing():
+            return False
+        held = transport.get_write_buffer_size()
+        if held and held + len(frames) > OUTBOX_BYTES:
+            raise SlowConsumer
+        try:
+            transport.write(frames)
+        except RuntimeError:  # uvloop, after an abort
+            return False
+        return not self._protocol.writing_paused
+
+    def abort(self) -> None:
+        """Drop the socket and all it holds; a close would wait for the client to read."""
+        self._transport.abort()

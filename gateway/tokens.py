@@ -1,0 +1,76 @@
+"""Checks tokens (RFC 7519; RFC 8725: the key decides the algorithms, never the header)."""
+
+import jwt
+import orjson
+
+from gateway.core.identity import Grants, Identity
+from shared.errors import Unauthorized
+from shared.settings import Settings
+
+LEEWAY_SECONDS = 10
+MAX_USER_ID = 128
+LAST_INSTANT = 253_402_300_800  # year 10,000: what lies behind it is no date
+
+
+class TokenVerifier:
+    """Turns tokens into identities."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.jwt_public_key or settings.jwt_secret
+        self._algorithms = list(settings.jwt_algorithms)
+        self._issuer = settings.jwt_issuer or None
+        self._audience = settings.jwt_audience or None
+        self._default_permissions = settings.default_permissions
+        self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+    def verify(self, token: str) -> Identity:
+        """Return whom the token names.
+
+        Raises:
+            Unauthorized: it is not valid, expired, or its claims are not as S4 describes.
+        """
+        try:
+            claims = self._jwt.decode(
+                token,
+                self._key,
+                algorithms=self._algorithms,
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "sub"]},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthorized("The token has expired") from error
+        except (jwt.PyJWTError, RecursionError, ValueError) as error:
+            raise Unauthorized("The token is not valid", reason=type(error).__name__) from error
+        user_id = claims["sub"]
+        if not (0 < len(user_id) <= MAX_USER_ID and user_id.isprintable()):
+            raise Unauthorized("The claim sub must be 1 to 128 printable characters", claim="sub")
+        presence = claims.get("presence", {})
+        if not isinstance(presence, dict):
+            raise Unauthorized("The claim presence must be an object", claim="presence")
+        return Identity(
+            user_id=user_id,
+            grants=self._grants(claims),
+            expires_at=min(float(claims["exp"]), LAST_INSTANT),
+            issued_at=float(claims["iat"]) if "iat" in claims else None,
+            presence=orjson.dumps(presence),
+        )
+
+    def _grants(self, claims: dict[str, object]) -> Grants:
+        roles = claims.get("roles", [])
+        if isinstance(roles, list) and "admin" in roles:
+            return ADMIN
+        return Grants.read(claims.get("permissions", self._default_permissions))
+
+
+ADMIN = Grants.read(
+    {
+        "subscribe": ["#", "system.#"],
+        "publish": ["#"],
+        "direct": True,
+        "presence": ["presence.#"],
+        "history": ["#"],
+    }
+)
+"""What the role ``admin`` may do; nobody but the service speaks on reserved topics (T4)."""

@@ -1,0 +1,205 @@
+"""Towards the broker: commands and facts, each to the partition that owns the truth it needs."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
+
+from gateway.connection import Connection
+from shared.broker import topology
+from shared.broker.batching import Life, PartitionLink, Submission
+from shared.messages import codec
+from shared.messages.envelopes import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionsReport,
+    DirectMessageReturned,
+    InterestGained,
+    InterestLost,
+    InterestReport,
+    Opened,
+    PresenceAsked,
+    PresenceSet,
+    RouteBroadcast,
+    RouteDirectMessage,
+)
+from shared.partitions import partition_of
+from shared.topics.pattern import has_wildcard, parse_pattern, user_of
+
+Item = TypeVar("Item")
+
+REPORT_PART = 200
+"""Patterns or connections in one part of a report, so that a part fits a batch."""
+
+
+class Uplink:
+    """The numbered links of this node, one to each partition of the router and of presence."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._router = [_link(topology.ROUTER, p) for p in range(partitions)]
+        self._presence = [_link(topology.PRESENCE, p) for p in range(partitions)]
+        self._introductions: dict[str, list[asyncio.Future[None]]] = {}
+
+    async def run(self, life: Callable[[], Awaitable[Life]]) -> None:
+        """Send what is submitted, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for link in (*self._router, *self._presence):
+                group.create_task(link.run(life))
+
+    def discard_facts(self) -> None:
+        """Drop the facts that have not left; a new life reports everything anew."""
+        for link in (*self._router, *self._presence):
+            link.discard_facts()
+        self._introductions.clear()
+
+    # ---- topics ----------------------------------------------------------------------------------
+
+    def broadcast(self, command: RouteBroadcast, number: int | None = None) -> Submission:
+        """Send a broadcast to its topic's partition.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        link = self._router[partition_of(command.topic, self._partitions)]
+        return link.submit(codec.encode(command), number=number)
+
+    def gain(self, patterns: list[str]) -> None:
+        """Tell that the node now wants these patterns."""
+        confirmed = defaultdict(list)
+        for partition, mine in self._by_partition(patterns).items():
+            submission = self._fact(self._router[partition], InterestGained(mine))
+            for pattern in mine:
+                confirmed[pattern].append(submission.confirmed)
+        self._introductions.update(confirmed)
+
+    def lose(self, patterns: list[str]) -> None:
+        """Tell that the node no longer wants these patterns."""
+        for pattern in patterns:
+            self._introductions.pop(pattern, None)
+        for partition, mine in self._by_partition(patterns).items():
+            self._fact(self._router[partition], InterestLost(mine))
+
+    async def introduced(self, patterns: Iterable[str]) -> None:
+        """Wait until the broker has confirmed what introduced each pattern to the node (T9).
+
+        Raises:
+            BrokerUnavailable: it was not.
+        """
+        for pattern in patterns:
+            confirms = self._introductions.get(pattern, [])
+            for confirmed in confirms:
+                await asyncio.shield(confirmed)
+            if self._introductions.get(pattern) is confirms:
+                del self._introductions[pattern]
+
+    def report_interest(self, partition: int, patterns: Iterable[str]) -> list[Submission]:
+        """Tell one partition all that the node wants of it."""
+        mine = self._by_partition(patterns).get(partition, [])
+        return self._report_interest(partition, mine)
+
+    def report_all(
+        self, patterns: Iterable[str], connections: Iterable[Connection]
+    ) -> list[Submission]:
+        """Tell every partition everything."""
+        interest = self._by_partition(patterns)
+        people = self._people(connections)
+        submissions = []
+        for partition in range(self._partitions):
+            submissions += self._report_interest(partition, interest.get(partition, []))
+            submissions += self._report_people(partition, people.get(partition, []))
+        return submissions
+
+    def _report_interest(self, partition: int, patterns: list[str]) -> list[Submission]:
+        return [
+            self._fact(self._router[partition], InterestReport(part, first, last))
+            for part, first, last in _parts(patterns)
+        ]
+
+    def _by_partition(self, patterns: Iterable[str]) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = defaultdict(list)
+        for pattern in patterns:
+            if has_wildcard(parse_pattern(pattern)):
+                for partition in range(self._partitions):
+                    found[partition].append(pattern)
+            else:
+                found[partition_of(pattern, self._partitions)].append(pattern)
+        return found
+
+    # ---- people ----------------------------------------------------------------------------------
+
+    def direct_message(self, command: RouteDirectMessage, number: int | None = None) -> Submission:
+        """Send a direct message to its target's partition.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        return self._link_of(command.target_user).submit(codec.encode(command), number=number)
+
+    def opened(self, connection: Connection) -> Submission:
+        """Tell that a connection is about to be welcomed."""
+        fact = ConnectionOpened(connection.opened)
+        return self._fact(self._link_of(connection.user_id), fact)
+
+    def closed(self, connection: Connection) -> None:
+        """Tell that a connection is gone."""
+        fact = ConnectionClosed(connection.user_id, connection.id)
+        self._fact(self._link_of(connection.user_id), fact)
+
+    def returned(self, command: DirectMessageReturned) -> Submission:
+        """Hand a direct message back that nobody here can take."""
+        return self._link_of(command.delivery.target_user).insist(codec.encode(command))
+
+    def show(self, command: PresenceSet) -> Submission:
+        """Tell how a user is to be seen.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        return self._link_of(command.user_id).submit(codec.encode(command))
+
+    def ask_presence(self, connection_id: str, patterns: list[str]) -> None:
+        """Ask every partition that may know one for the online users that these patterns meet."""
+        asked: dict[int, list[str]] = defaultdict(list)
+        for pattern in patterns:
+            words = parse_pattern(pattern)
+            if has_wildcard(words):
+                for partition in range(self._partitions):
+                    asked[partition].append(pattern)
+            else:
+                asked[partition_of(user_of(words), self._partitions)].append(pattern)
+        for partition, mine in asked.items():
+            self._presence[partition].insist(codec.encode(PresenceAsked(connection_id, mine)))
+
+    def report_people(self, partition: int, connections: Iterable[Connection]) -> list[Submission]:
+        """Tell one partition all connections whose users belong to it."""
+        return self._report_people(partition, self._people(connections).get(partition, []))
+
+    def _report_people(self, partition: int, opened: list[Opened]) -> list[Submission]:
+        return [
+            self._fact(self._presence[partition], ConnectionsReport(part, first, last))
+            for part, first, last in _parts(opened)
+        ]
+
+    def _people(self, connections: Iterable[Connection]) -> dict[int, list[Opened]]:
+        found: dict[int, list[Opened]] = defaultdict(list)
+        for one in connections:
+            found[partition_of(one.user_id, self._partitions)].append(one.opened)
+        return found
+
+    def _link_of(self, user_id: str) -> PartitionLink:
+        return self._presence[partition_of(user_id, self._partitions)]
+
+    def _fact(self, link: PartitionLink, fact: object) -> Submission:
+        return link.tell(codec.encode(fact))
+
+
+def _link(service: str, partition: int) -> PartitionLink:
+    return PartitionLink(topology.queue_address(topology.commands(service, partition)))
+
+
+def _parts(items: list[Item]) -> Iterator[tuple[list[Item], bool, bool]]:
+    """Split a report; yield each part, whether it is the first, and whether it is the last."""
+    starts = range(0, max(len(items), 1), REPORT_PART)
+    for start in starts:
+        yield items[start : start + REPORT_PART], start == 0, start == starts[-1]

@@ -1,0 +1,238 @@
+"""One partition's commands: numbers checked, people found, messages delivered, kept, answered."""
+
+from dataclasses import dataclass
+
+from presence_service.core.directory import Diff, Directory
+from presence_service.core.mailbox import Limits, Mailboxes
+from presence_service.core.sightings import asked_for, sighting
+from shared.broker import topology
+from shared.broker.ports import Address
+from shared.messages import codec
+from shared.messages.envelopes import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionsReport,
+    DirectDelivery,
+    DirectMessageReturned,
+    Located,
+    PresenceAsked,
+    PresenceSet,
+    RouteDirectMessage,
+    Sender,
+    Stored,
+)
+from shared.ownership.effects import Effects
+from shared.ownership.idempotency import IdempotencyKeys
+from shared.ownership.leases import Leases
+
+SWEEP_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Given:
+    """A message that is being handed to nodes."""
+
+    delivery: DirectDelivery
+    addresses: dict[Address, str]
+    """Address to node."""
+
+
+class PresenceOwner:
+    """Serves one partition of the users for one reign."""
+
+    def __init__(self, leases: Leases, first_reign: bool, limits: Limits) -> None:
+        self.directory = Directory()
+        self.mailboxes = Mailboxes(limits)
+        self._leases = leases
+        self._first_reign = first_reign
+        self._effects = Effects()
+        self._gathered: list[Given] = []
+        self._taken: list[Given] = []
+        self._last_numbers: dict[str, int] = {}
+        self._last_stamp_ms = 0
+        self._swept_ms = 0
+        self._keys: IdempotencyKeys[str] = IdempotencyKeys()
+
+    def perform(
+        self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
+    ) -> None:
+        """Carry out one command or fact of a sender; see ``Owner``."""
+        command = codec.decode(envelope, codec.PRESENCE_COMMAND)
+        repeat = number <= self._last_numbers.get(sender.process, 0)
+        if not repeat:
+            self._last_numbers[sender.process] = number
+        match command:
+            case RouteDirectMessage():
+                self._route(answers, command, now_ms)
+            case _ if repeat:
+                pass
+            case DirectMessageReturned():
+                self._returned(sender, command.delivery, now_ms)
+            case PresenceAsked():
+                self._asked(sender, command)
+            case PresenceSet():
+                if self.directory.shown(
+                    command.user_id, command.status, command.metadata, now_ms=now_ms
+                ):
+                    self._announce(command.user_id)
+            case _ if self._leases.alive.get(sender.node_id) == sender:
+                self._note(sender, command, now_ms)
+            case _:
+                pass  # a fact of a life that is over
+
+    def _note(
+        self,
+        sender: Sender,
+        fact: ConnectionOpened | ConnectionClosed | ConnectionsReport,
+        now_ms: int,
+    ) -> None:
+        match fact:
+            case ConnectionOpened():
+                self._changed(self.directory.opened(sender, fact.connection, now_ms=now_ms))
+            case ConnectionClosed():
+                self.directory.closed(fact.user_id, [fact.connection_id], now_ms=now_ms)
+            case ConnectionsReport():
+                self._reported(sender, fact, now_ms)
+
+    # ---- people ----------------------------------------------------------------------------------
+
+    def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
+        # Whom an earlier reign knew it has announced; to say it again would be no news.
+        known_before = not self._first_reign and sender.node_id not in self.directory.reported
+        diff = self.directory.report(
+            sender, command.connections, first=command.first, last=command.last, now_ms=now_ms
+        )
+        self._changed(Diff(appeared=diff.appeared) if known_before else diff)
+
+    def _changed(self, diff: Diff) -> None:
+        for user_id in diff.joined:
+            self._announce(user_id)
+        for location in diff.appeared:
+            self._drain(location.user_id, location.connection_id, location.sender)
+
+    def _announce(self, user_id: str) -> None:
+        self._effects.announcements.append(sighting(self.directory.people[user_id]))
+
+    def _left(self, diff: Diff, now_ms: int) -> None:
+        for user_id in diff.left:
+            gone = sighting(user_id=user_id, status="offline", last_seen_ms=now_ms)
+            self._effects.announcements.append(gone)
+
+    def _asked(self, sender: Sender, command: PresenceAsked) -> None:
+        for person in asked_for(command.patterns, self.directory):
+            self._effects.announcements.append(
+                sighting(person, node_id=sender.node_id, connection_id=command.connection_id)
+            )
+
+    # ---- messages --------------------------------------------------------------------------------
+
+    def _route(self, answers: str, command: RouteDirectMessage, now_ms: int) -> None:
+        self._last_stamp_ms = max(self._last_stamp_ms, now_ms)
+        message_id = command.message_id
+        if command.idempotency_key:
+            key = (command.from_user, command.idempotency_key)
+            message_id = self._keys.find(*key, now_ms) or message_id
+            self._keys.keep(*key, message_id, now_ms)
+        delivery = DirectDelivery(
+            message_id=message_id,
+            target_user=command.target_user,
+            from_user=command.from_user,
+            payload=command.payload,
+            metadata=command.metadata,
+            sent_at_ms=self._last_stamp_ms,
+            ask=command.message_id,
+            report_to=answers,
+            nodes=sorted(self._may_have(command.target_user)),
+            ttl=command.ttl,
+        )
+        if not self._give(delivery):
+            self._answer_stored(delivery, self.mailboxes.store(delivery, now_ms=now_ms))
+
+    def _may_have(self, user_id: str) -> set[str]:
+        """Return the nodes that hold the user, or may: those that have not reported yet."""
+        alive = self._leases.alive.keys()
+        return (self.directory.nodes_of(user_id) & alive) | (alive - self.directory.reported)
+
+    def _give(self, delivery: DirectDelivery) -> bool:
+        """Hand a message to its nodes; return whether there is one."""
+        addresses = {
+            _inbox_of(self._leases.alive[node]): node
+            for node in delivery.nodes
+            if node in self._leases.alive
+        }
+        body = codec.encode(delivery)
+        for address in addresses:
+            self._effects.deliveries[address].append(body)
+        if addresses:
+            self._gathered.append(Given(delivery, addresses))
+        return bool(addresses)
+
+    def _returned(self, sender: Sender, delivery: DirectDelivery, now_ms: int) -> None:
+        """A node has nobody for a message: drop it if another one does, else look again."""
+        user_id, node_id = delivery.target_user, sender.node_id
+        if delivery.connection_id:
+            gone = [delivery.connection_id]
+        else:
+            gone = self.directory.connections_at(user_id, node_id)
+        self.directory.closed(user_id, gone, now_ms=now_ms)
+        candidates = self._may_have(user_id)
+        if candidates & (set(delivery.nodes) - {node_id}):
+            return
+        delivery.nodes = sorted(
+            candidates - ({node_id} - self.directory.nodes_of(user_id)) - set(delivery.nodes)
+        )
+        delivery.connection_id = ""
+        if not self._give(delivery):
+            self.mailboxes.keep(delivery)
+            self._answer_stored(delivery, queued=True)
+
+    def _drain(self, user_id: str, connection_id: str, sender: Sender) -> None:
+        for entry in self.mailboxes.drain(user_id, now_ms=self._last_stamp_ms):
+            entry.nodes = [sender.node_id]
+            entry.connection_id = connection_id
+            entry.queued = True
+            entry.report_to = ""
+            if not self._give(entry):
+                self.mailboxes.keep(entry)
+
+    def _answer_stored(self, delivery: DirectDelivery, queued: bool) -> None:
+        if delivery.report_to:
+            answer = Stored(delivery.ask, delivery.message_id, queued)
+            self._effects.answers[delivery.report_to].append(codec.encode(answer))
+
+    # ---- the reign -------------------------------------------------------------------------------
+
+    def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
+        """Forget who was on a node; see ``Owner``."""
+        self._left(self.directory.ended(sender, clean=clean, now_ms=now_ms), now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Let those go whose grace is over; see ``Owner``."""
+        self._left(self.directory.due(now_ms=now_ms), now_ms)
+        if now_ms - self._swept_ms > SWEEP_MS:
+            self._swept_ms = now_ms
+            self.mailboxes.sweep(now_ms=now_ms)
+
+    def take(self) -> Effects:
+        """Hand out what has gathered; see ``Owner``."""
+        effects, self._effects = self._effects, Effects()
+        self._taken += self._gathered
+        self._gathered = []
+        return effects
+
+    def settle(self, refused: frozenset[Address]) -> None:
+        """Tell the askers which nodes have their messages; keep what none took. See ``Owner``."""
+        for given in self._taken:
+            delivery = given.delivery
+            nodes = [node for address, node in given.addresses.items() if address not in refused]
+            if not nodes:
+                self.mailboxes.keep(delivery)
+                self._answer_stored(delivery, queued=True)
+            elif delivery.report_to:
+                answer = Located(delivery.ask, delivery.message_id, nodes)
+                self._effects.answers[delivery.report_to].append(codec.encode(answer))
+        self._taken.clear()
+
+
+def _inbox_of(sender: Sender) -> Address:
+    return topology.queue_address(topology.direct(sender.node_id, sender.boot))

@@ -1,0 +1,19 @@
+"""Wires the router: one replica that serves or stands by for every partition of the topics."""
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from router.commands import RouterOwner
+from shared.broker import topology
+from shared.broker.ports import Broker
+from shared.ownership.replica import Replica
+from shared.settings import Settings
+
+
+def make_router(settings: Settings, broker: Broker, metrics: CollectorRegistry) -> Replica:
+    """Return a router replica that is ready to run."""
+    replica = Replica(broker, topology.ROUTER, settings.node_id, settings.partitions, RouterOwner)
+    owned = Gauge("realtime_router_partitions", "Partitions served here", registry=metrics)
+    owned.set_function(lambda: replica.owned)
+    nodes = Gauge("realtime_router_nodes", "Gateways believed alive", registry=metrics)
+    nodes.set_function(lambda: len(replica.leases.alive))
+    return replica

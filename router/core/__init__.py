@@ -1,0 +1,1 @@
+"""PURE: who wants what, and whom a broadcast goes to."""

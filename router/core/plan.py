@@ -1,0 +1,48 @@
+"""PURE: whom a broadcast goes to. Unsure means send everything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from router.core.interest_table import InterestTable
+from shared.broker import topology
+from shared.broker.ports import Address
+from shared.messages.envelopes import RouteBroadcast, Sender
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The addresses to publish to, and the nodes that will send a receipt."""
+
+    addresses: tuple[Address, ...]
+    nodes: tuple[str, ...]
+    complete: bool
+    """False if there may be nodes that nobody here has heard of."""
+
+
+def plan(
+    command: RouteBroadcast,
+    table: InterestTable,
+    alive: Mapping[str, Sender],
+    *,
+    knows_everyone: bool,
+) -> Plan:
+    """Decide whom a broadcast goes to.
+
+    A node that has not reported its interest in this reign gets everything, for it filters
+    anyway. Who cannot know all nodes publishes to all inboxes there are.
+    """
+    if command.only_node:
+        nodes = {command.only_node} & alive.keys()
+    elif not knows_everyone:
+        everyone = topology.fanout_address(topology.EVERYONE)
+        return Plan((everyone,), tuple(sorted(alive)), complete=False)
+    else:
+        unreported = alive.keys() - table.reported
+        nodes = (table.wanted_by(command.topic) & alive.keys()) | unreported
+    ordered = tuple(sorted(nodes))
+    return Plan(tuple(inbox_of(alive[node]) for node in ordered), ordered, complete=True)
+
+
+def inbox_of(sender: Sender) -> Address:
+    """Return the address of a node's inbox."""
+    return topology.queue_address(topology.inbox(sender.node_id, sender.boot))

@@ -1,0 +1,11 @@
+"""The ground that the three services stand on; it imports nothing of ours.
+
+errors      what can go wrong, and what the client hears of it
+settings    REALTIME_* variables as frozen values
+topics      PURE: topic grammar, containment, the trie
+messages    PURE: what clients say and hear, what services say to each other
+partitions  PURE: which partition serves a name
+broker      the port, and RabbitMQ and memory behind it
+ownership   how one replica at a time serves a partition
+process     start, ready, stop; health, metrics, logs
+"""

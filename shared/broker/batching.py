@@ -1,0 +1,193 @@
+"""Many envelopes to one message: nearly all of a message's cost is per message.
+
+A batch is what gathered while the previous one waited for its confirm; the first goes at once.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec import Raw
+
+from shared.broker.ports import Address, Channel
+from shared.errors import BrokerUnavailable, Refused, Unroutable
+from shared.messages import codec
+from shared.messages.envelopes import CommandBatch, Numbered, Sender
+
+BATCH_ENVELOPES = 100
+BATCH_BYTES = 65_536
+RETRY_SECONDS = 0.25
+
+
+def chunks(envelopes: list[bytes]) -> Iterator[list[bytes]]:
+    """Split envelopes, in order, into batches within both bounds; a larger one goes alone."""
+    chunk: list[bytes] = []
+    size = 0
+    for envelope in envelopes:
+        if chunk and (len(chunk) == BATCH_ENVELOPES or size + len(envelope) > BATCH_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(envelope)
+        size += len(envelope)
+    if chunk:
+        yield chunk
+
+
+class Life(Protocol):
+    """What a sender needs of its present connection to the broker."""
+
+    @property
+    def sender(self) -> Sender:
+        """Who speaks."""
+
+    @property
+    def answers(self) -> str:
+        """The queue on which it waits for answers."""
+
+    @property
+    def publisher(self) -> Channel:
+        """The channel to publish on."""
+
+
+@dataclass(eq=False)
+class Submission:
+    """An envelope on its way to a partition."""
+
+    envelope: bytes
+    fact: bool
+    number: int | None = None
+    confirmed: "asyncio.Future[None]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Tell whoever waits; nobody need wait."""
+        if self.confirmed.done():
+            return
+        if error is None:
+            self.confirmed.set_result(None)
+        else:
+            self.confirmed.set_exception(error)
+            self.confirmed.exception()  # nobody need look at it
+
+
+class PartitionLink:
+    """The numbered way to one partition: one batch in flight, sent again until it is confirmed.
+
+    The owner recognises a repeat by its number, so sending again is always safe.
+    """
+
+    def __init__(self, address: Address, limit: int = 10_000) -> None:
+        self._address = address
+        self._limit = limit
+        self._waiting: deque[Submission] = deque()
+        self._some = asyncio.Event()
+        self._last_number = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether commands are refused until batches have left. Facts never are."""
+        return len(self._waiting) >= self._limit
+
+    def submit(self, envelope: bytes, *, number: int | None = None) -> Submission:
+        """Put a command in line; ``number`` sends it again under its old one.
+
+        Raises:
+            BrokerUnavailable: too many wait already; nothing was sent.
+        """
+        if self.full:
+            raise BrokerUnavailable("Too many commands wait for the broker")
+        return self._put(Submission(envelope, fact=False, number=number))
+
+    def tell(self, fact: bytes) -> Submission:
+        """Put a fact in line. It is never refused, for it takes back or follows what was taken."""
+        return self._put(Submission(fact, fact=True))
+
+    def insist(self, command: bytes) -> Submission:
+        """Put a command in line that nobody could answer for if it were refused."""
+        return self._put(Submission(command, fact=False))
+
+    def _put(self, submission: Submission) -> Submission:
+        self._waiting.append(submission)
+        self._some.set()
+        return submission
+
+    def discard_facts(self) -> None:
+        """Drop the facts that have not left yet; a new life reports everything anew."""
+        for submission in self._waiting:
+            if submission.fact:
+                submission.settle(BrokerUnavailable())
+        self._waiting = deque(one for one in self._waiting if not one.fact)
+
+    async def run(self, life: Callable[[], Awaitable[Life]]) -> None:
+        """Send what is submitted, for ever; ``life`` waits for the present connection."""
+        while True:
+            await self._some.wait()
+            sender = (await life()).sender
+            if not (batch := self._next_batch()):
+                continue  # the facts that were in line have been discarded
+            items = [Numbered(one.number or 0, Raw(one.envelope)) for one in batch]
+            while not await self._sent(await life(), sender, items):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(RETRY_SECONDS)
+            for submission in batch:
+                submission.settle()
+
+    def _next_batch(self) -> list[Submission]:
+        batch: list[Submission] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH_ENVELOPES:
+            size += len(self._waiting[0].envelope)
+            if batch and size > BATCH_BYTES:
+                break
+            submission = self._waiting.popleft()
+            if submission.number is None:
+                self._last_number += 1
+                submission.number = self._last_number
+            batch.append(submission)
+        if not self._waiting:
+            self._some.clear()
+        return batch
+
+    async def _sent(self, life: Life, sender: Sender, items: list[Numbered]) -> bool:
+        body = codec.encode(CommandBatch(sender, life.answers, items))
+        try:
+            await life.publisher.publish(body, self._address, persistent=True)
+        except BrokerUnavailable:
+            return False
+        return True
+
+
+class Packer:
+    """The un-numbered way to many queues: one batch in flight to each, dropped if not taken."""
+
+    def __init__(self, dropped: Callable[[int], None]) -> None:
+        self._dropped = dropped
+        self._waiting: dict[str, list[bytes]] = defaultdict(list)
+        self._some = asyncio.Event()
+
+    def add(self, queue: str, envelope: bytes) -> None:
+        """Put an envelope in line for a queue."""
+        self._waiting[queue].append(envelope)
+        self._some.set()
+
+    async def run(self, channel: Channel) -> None:
+        """Send what is added, until cancelled or the channel is lost."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            waiting, self._waiting = self._waiting, defaultdict(list)
+            await asyncio.gather(
+                *(
+                    self._send(channel, Address(queue=queue), chunk)
+                    for queue, envelopes in waiting.items()
+                    for chunk in chunks(envelopes)
+                )
+            )
+
+    async def _send(self, channel: Channel, to: Address, chunk: list[bytes]) -> None:
+        try:
+            await channel.publish(codec.join(chunk), to)
+        except (Unroutable, Refused, BrokerUnavailable):
+            self._dropped(len(chunk))

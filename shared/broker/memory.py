@@ -1,0 +1,259 @@
+"""The broker's promises kept inside one process."""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from itertools import count
+
+from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive
+from shared.errors import BrokerUnavailable, Refused, Unroutable
+
+
+class MemoryBroker:
+    """A broker without a network; everything on it goes when it goes."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, _Queue] = {}
+        self._connections: list[MemoryConnection] = []
+
+    async def connect(self, name: str) -> "MemoryConnection":
+        """Open a connection; see the port."""
+        connection = MemoryConnection(self, name)
+        self._connections.append(connection)
+        return connection
+
+    def cut(self, name: str | None = None) -> None:
+        """End the connections of this name, or all, as a failing network would."""
+        for connection in list(self._connections):
+            if name in {None, connection.name}:
+                connection.end()
+
+    def declare(self, spec: Queue, owner: "MemoryConnection") -> bool:
+        """Make the queue unless it is there; return whether it was made now."""
+        if spec.name in self._queues:
+            self.find(spec.name, owner)
+            return False
+        exclusive = spec.kind is QueueKind.EXCLUSIVE
+        self._queues[spec.name] = _Queue(spec, owner if exclusive else None)
+        return True
+
+    def find(self, name: str, reader: "MemoryConnection") -> "_Queue":
+        """Return a queue that this connection may use."""
+        queue = self._queues.get(name)
+        if queue is None:
+            raise BrokerUnavailable("There is no such queue", queue=name)
+        if queue.owner not in {None, reader}:
+            raise BrokerUnavailable("The queue is another connection's", queue=name)
+        return queue
+
+    def route(self, body: bytes, to: Address) -> None:
+        """Put a message on every queue that it is for."""
+        targets = self._targets(to)
+        if not targets:
+            raise Unroutable
+        refusing = [queue for queue in targets if queue.is_full]
+        for queue in targets:
+            if queue not in refusing:
+                queue.put(body)
+        if refusing:
+            raise Refused
+
+    def forget(self, connection: "MemoryConnection") -> None:
+        """Drop a connection that has ended, with the queues it owned."""
+        self._connections.remove(connection)
+        self._queues = {
+            name: queue for name, queue in self._queues.items() if queue.owner is not connection
+        }
+
+    def _targets(self, to: Address) -> "list[_Queue]":
+        if to.exchange:
+            return [queue for queue in self._queues.values() if to.exchange in queue.spec.fed_by]
+        queue = self._queues.get(to.queue)
+        return [queue] if queue else []
+
+
+class MemoryConnection:
+    """One connection; its exclusive queues go when it goes."""
+
+    def __init__(self, broker: MemoryBroker, name: str) -> None:
+        self.broker = broker
+        self.name = name
+        self.channels: list[MemoryChannel] = []
+        self._gone = asyncio.Event()
+
+    async def channel(self, prefetch: int = 8) -> "MemoryChannel":
+        """Open a channel; see the port."""
+        if self._gone.is_set():
+            raise BrokerUnavailable("The connection is gone")
+        channel = MemoryChannel(self, prefetch)
+        self.channels.append(channel)
+        return channel
+
+    async def close(self) -> None:
+        """End it and all its channels. Never raises."""
+        self.end()
+
+    async def lost(self) -> None:
+        """Return when this connection is gone, for whatever reason."""
+        await self._gone.wait()
+
+    def end(self) -> None:
+        """Close without waiting."""
+        if self._gone.is_set():
+            return
+        self._gone.set()
+        for channel in list(self.channels):
+            channel.end()
+        self.broker.forget(self)
+
+
+class MemoryChannel:
+    """One channel: what it publishes keeps its order; what it left unacknowledged goes back."""
+
+    def __init__(self, connection: MemoryConnection, prefetch: int) -> None:
+        self.prefetch = prefetch
+        self._connection = connection
+        self._broker = connection.broker
+        self._consumers: list[_Consumer] = []
+        self._held: dict[int, tuple[_Consumer, _Message]] = {}
+        self._tags = count(1)
+        self._gone = asyncio.Event()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether this channel can do nothing any more."""
+        return self._gone.is_set()
+
+    async def declare(self, queue: Queue) -> bool:
+        """Make the queue unless it is there; see the port."""
+        self._check()
+        return self._broker.declare(queue, self._connection)
+
+    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+        """Put the message on its queues; see the port."""
+        self._check()
+        self._broker.route(body, to)
+        await asyncio.sleep(0)  # a network would let the others run too
+
+    async def consume(self, queue: str, receive: Receive) -> None:
+        """Have messages handed to ``receive``; see the port."""
+        self._check()
+        try:
+            found = self._broker.find(queue, self._connection)
+        except BrokerUnavailable:
+            self.end()  # what AMQP does to a channel that asks for the impossible
+            raise
+        consumer = _Consumer(self, found, receive)
+        self._consumers.append(consumer)
+        found.join(consumer)
+
+    async def acknowledge(self, arrived: Arrived) -> None:
+        """Forget this message, and only this one; see the port."""
+        self._check()
+        held = self._held.pop(arrived.tag, None)
+        if held is None:
+            self.end()  # what AMQP does about a tag that is not outstanding
+            return
+        consumer, _ = held
+        consumer.holds -= 1
+        consumer.queue.pump()
+
+    async def close(self) -> None:
+        """Give everything unacknowledged back, in order. Never raises."""
+        self.end()
+
+    async def lost(self) -> None:
+        """Return when this channel is gone, for whatever reason."""
+        await self._gone.wait()
+
+    def end(self) -> None:
+        """Close without waiting."""
+        if self.is_gone:
+            return
+        self._gone.set()
+        self._connection.channels.remove(self)
+        left: dict[_Consumer, list[_Message]] = defaultdict(list)
+        for consumer, message in self._held.values():
+            left[consumer].append(message)
+        self._held.clear()
+        for consumer in self._consumers:
+            consumer.queue.leave(consumer, left[consumer])
+
+    def give(self, consumer: "_Consumer", message: "_Message") -> None:
+        """Hand one message to a consumer of this channel, after the present step of the loop."""
+        tag = next(self._tags)
+        self._held[tag] = (consumer, message)
+        consumer.holds += 1
+        arrived = Arrived(message.body, tag, message.redelivered)
+        asyncio.get_running_loop().call_soon(self._hand_over, consumer.receive, arrived)
+
+    def _hand_over(self, receive: Receive, arrived: Arrived) -> None:
+        if not self.is_gone:
+            receive(arrived)
+
+    def _check(self) -> None:
+        if self.is_gone:
+            raise BrokerUnavailable("The channel is gone")
+
+
+@dataclass(slots=True)
+class _Message:
+    body: bytes
+    place: int  # in its queue; it returns there
+    redelivered: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Consumer:
+    channel: MemoryChannel
+    queue: "_Queue"
+    receive: Receive
+    holds: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        return not self.channel.is_gone and self.holds < self.channel.prefetch
+
+
+class _Queue:
+    def __init__(self, spec: Queue, owner: MemoryConnection | None) -> None:
+        self.spec = spec
+        self.owner = owner
+        self._ready: deque[_Message] = deque()
+        self._consumers: list[_Consumer] = []
+        self._places = count()
+
+    @property
+    def is_full(self) -> bool:
+        return self.spec.max_length is not None and len(self._ready) >= self.spec.max_length
+
+    def put(self, body: bytes) -> None:
+        self._ready.append(_Message(body, next(self._places)))
+        self.pump()
+
+    def join(self, consumer: _Consumer) -> None:
+        self._consumers.append(consumer)
+        self.pump()
+
+    def leave(self, consumer: _Consumer, left: list[_Message]) -> None:
+        self._consumers.remove(consumer)
+        for message in left:
+            message.redelivered = True
+        self._ready = deque(sorted([*left, *self._ready], key=lambda message: message.place))
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand out what is ready while somebody has room for it."""
+        while self._ready and (consumer := self._next_consumer()):
+            consumer.channel.give(consumer, self._ready.popleft())
+
+    def _next_consumer(self) -> _Consumer | None:
+        if self.spec.kind is QueueKind.PARTITION:
+            active = self._consumers[0] if self._consumers else None
+            return active if active and active.has_room else None
+        for consumer in self._consumers:
+            if consumer.has_room:
+                self._consumers.remove(consumer)  # whoever was served goes to the end of the line
+                self._consumers.append(consumer)
+                return consumer
+        return None

@@ -1,0 +1,126 @@
+"""What the services ask of a message broker, and what it promises them.
+
+The words are AMQP's. Every promise here has a test in tests/contract that runs on every broker.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class QueueKind(Enum):
+    """How a queue lives and who may read it."""
+
+    PARTITION = "partition"
+    """Survives everything; one consumer is active, the others stand by."""
+
+    KEPT = "kept"
+    """Survives everything; kept for the operator."""
+
+    EXCLUSIVE = "exclusive"
+    """Belongs to the connection that declared it and goes with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue to declare."""
+
+    name: str
+    kind: QueueKind
+    max_length: int | None = None
+    """Messages it holds; a further one is refused, never silently dropped."""
+
+    fed_by: tuple[str, ...] = ()
+    """Fanout exchanges bound to it; made if they are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message goes: to one queue by its name, or to all queues of a fanout exchange."""
+
+    exchange: str = ""
+    queue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message that a consumer was given; it stays the broker's until acknowledged."""
+
+    body: bytes
+    tag: int
+    redelivered: bool = False
+
+
+Receive = Callable[[Arrived], None]
+
+
+class Channel(Protocol):
+    """One channel: what it publishes keeps its order; what it left unacknowledged goes back."""
+
+    async def declare(self, queue: Queue) -> bool:
+        """Make the queue unless it is there; return whether it was made now.
+
+        Raises:
+            BrokerUnavailable: not confirmed in time, or another connection owns the name.
+        """
+
+    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+        """Return once the broker has taken responsibility for the message.
+
+        Raises:
+            Unroutable: there is no such queue, or no queue at the exchange; nothing was kept.
+            Refused: the queue is full; nothing was kept.
+            BrokerUnavailable: no confirm in time; it may then arrive once or not at all.
+        """
+
+    async def consume(self, queue: str, receive: Receive) -> None:
+        """Have messages handed to ``receive``, first in first out, at most ``prefetch`` at a time.
+
+        ``receive`` must not block. At a ``PARTITION`` queue nothing comes while another consumer
+        is the active one; when that one goes, the next takes over with what it left behind first.
+
+        Raises:
+            BrokerUnavailable: not confirmed in time.
+        """
+
+    async def acknowledge(self, arrived: Arrived) -> None:
+        """Let the broker forget this message, and only this one.
+
+        Raises:
+            BrokerUnavailable: the channel is gone; the message will come again.
+        """
+
+    async def close(self) -> None:
+        """Give everything unacknowledged back, in order. Never raises."""
+
+    async def lost(self) -> None:
+        """Return when this channel is gone, for whatever reason."""
+
+
+class Connection(Protocol):
+    """One connection; its exclusive queues go when it goes."""
+
+    async def channel(self, prefetch: int = 8) -> Channel:
+        """Open a channel with publisher confirms.
+
+        Raises:
+            BrokerUnavailable: not confirmed in time.
+        """
+
+    async def close(self) -> None:
+        """End it and all its channels. Never raises."""
+
+    async def lost(self) -> None:
+        """Return when this connection is gone, for whatever reason."""
+
+
+class Broker(Protocol):
+    """Where connections come from."""
+
+    async def connect(self, name: str) -> Connection:
+        """Open a plain connection that never re-opens itself; ``name`` is for the operator.
+
+        Raises:
+            BrokerUnavailable: it cannot be reached now.
+        """

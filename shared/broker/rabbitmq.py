@@ -1,0 +1,302 @@
+"""RabbitMQ behind the port: the only file that speaks AMQP.
+
+Two things of the client library shape this file. A call that fails on the broker's side costs its
+channel, so what may fail is done on a throw-away channel. And what is in flight when a connection
+ends is rejected with whatever ended it, CancelledError included, so the border tells that from a
+cancellation of our own.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any, TypeVar
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, ExchangeType
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    ChannelClosed,
+    ChannelNotFoundEntity,
+    DeliveryError,
+    PublishError,
+)
+from aiormq.abc import AbstractChannel as AmqpChannel
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+
+from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive
+from shared.errors import BrokerUnavailable, Refused, ServiceError, Unroutable, translate
+
+HEARTBEAT = 5
+CONNECT_TIMEOUT = 5.0
+DECLARE_TIMEOUT = 5.0
+PUBLISH_TIMEOUT = 2.0
+CLOSE_TIMEOUT = 3.0
+BLOCKED_POLL = 0.25
+
+DELIVERY_LIMIT = 20
+"""Times a command may come back before it is put aside."""
+
+POISON = "poison"
+NO_ROUTE = 312
+
+FAULTS: dict[type[BaseException], type[ServiceError]] = {
+    DeliveryError: Refused,
+    TimeoutError: BrokerUnavailable,
+    **dict.fromkeys(CONNECTION_EXCEPTIONS, BrokerUnavailable),
+}
+
+Result = TypeVar("Result")
+
+
+class RabbitMQBroker:
+    """A RabbitMQ at an ``amqp://`` or ``amqps://`` URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def connect(self, name: str) -> "RabbitMQConnection":
+        """Open a connection that never re-opens itself; see the port."""
+        connecting = aio_pika.connect(
+            self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
+        )
+        with _border():
+            return RabbitMQConnection(await _within(CONNECT_TIMEOUT, connecting))
+
+
+class RabbitMQConnection:
+    """One connection; its exclusive queues go when it goes."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._gone = asyncio.Event()
+        self._channels: set[RabbitMQChannel] = set()
+        self._own: set[str] = set()
+        self._exchanges: set[str] = set()
+        self._blocked = False
+        self._watch = asyncio.create_task(self._watch_blocked())
+        connection.close_callbacks.add(self._lose)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker takes nothing from us now, for want of memory or disk."""
+        return self._blocked
+
+    async def channel(self, prefetch: int = 8) -> "RabbitMQChannel":
+        """Open a channel with publisher confirms; see the port."""
+        self._check()
+        with _border():
+            channel = await _within(DECLARE_TIMEOUT, self._open(prefetch))
+        self._channels.add(channel)
+        return channel
+
+    async def close(self) -> None:
+        """End it and all its channels. Never raises."""
+        self._lose()
+        with suppress(Exception), _border():
+            await _within(CLOSE_TIMEOUT, self._connection.close())
+
+    async def lost(self) -> None:
+        """Return when this connection is gone, for whatever reason."""
+        await self._gone.wait()
+
+    async def declare(self, queue: Queue) -> bool:
+        """Make a queue and what feeds it; return whether it was made now."""
+        ours = queue.kind is QueueKind.EXCLUSIVE
+        there = queue.name in self._own if ours else await self._exists(queue.name)
+        async with self._connection.channel(publisher_confirms=False) as channel:
+            declared = await channel.declare_queue(
+                queue.name, durable=not ours, exclusive=ours, arguments=_arguments(queue)
+            )
+            for name in queue.fed_by:
+                await self.know_exchange(name)
+                await declared.bind(name)
+        if ours:
+            self._own.add(queue.name)
+        return not there
+
+    def forget(self, channel: "RabbitMQChannel") -> None:
+        """Drop a channel that is gone."""
+        self._channels.discard(channel)
+
+    async def know_exchange(self, name: str) -> None:
+        """Make sure of an exchange: a publish to a missing one would cost its channel."""
+        if name and name not in self._exchanges:
+            async with self._connection.channel(publisher_confirms=False) as channel:
+                await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
+            self._exchanges.add(name)
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            async with self._connection.channel(publisher_confirms=False) as channel:
+                await channel.declare_queue(name, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        return True
+
+    async def _open(self, prefetch: int) -> "RabbitMQChannel":
+        channel = await self._connection.channel(on_return_raises=True)
+        await channel.set_qos(prefetch)
+        return RabbitMQChannel(self, channel, await channel.get_underlay_channel())
+
+    async def _watch_blocked(self) -> None:
+        """Notice a blocked connection: the library only lets publishes hang."""
+        transport = self._connection.transport
+        while transport is not None:
+            try:
+                async with asyncio.timeout(0.001):
+                    await transport.ready()
+            except TimeoutError:
+                self._blocked = True
+                await transport.ready()
+                self._blocked = False
+            await asyncio.sleep(BLOCKED_POLL)
+
+    def _lose(self, *_: object) -> None:
+        self._gone.set()
+        self._watch.cancel()
+        for channel in list(self._channels):
+            channel.lose()
+
+    def _check(self) -> None:
+        if self._gone.is_set():
+            raise BrokerUnavailable("The connection is gone")
+
+
+class RabbitMQChannel:
+    """One channel: what it publishes keeps its order; what it left unacknowledged goes back.
+
+    Messages pass through the library's lower layer: its message objects double their cost.
+    """
+
+    def __init__(
+        self, connection: RabbitMQConnection, channel: AbstractChannel, amqp: AmqpChannel
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._amqp = amqp
+        self._gone = asyncio.Event()
+        self._message_ids = count(1)
+        self._in_order = asyncio.Lock()
+        self._closing: asyncio.Task[None] | None = None
+        channel.close_callbacks.add(self.lose)
+        amqp.on_consumer_cancel_callbacks.add(self._on_cancelled)
+
+    async def declare(self, queue: Queue) -> bool:
+        """Make the queue unless it is there; see the port."""
+        self._check()
+        with _border():
+            return await _within(DECLARE_TIMEOUT, self._connection.declare(queue))
+
+    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+        """Return once the broker has taken responsibility for the message; see the port."""
+        self._check()
+        if self._connection.is_blocked:
+            raise BrokerUnavailable("The broker is short of memory or disk")
+        with _border():
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                async with self._in_order:  # nobody overtakes whoever waits for an exchange
+                    await self._connection.know_exchange(to.exchange)
+                await self._send(body, to, persistent=persistent)
+
+    async def consume(self, queue: str, receive: Receive) -> None:
+        """Have messages handed to ``receive``; see the port."""
+        self._check()
+
+        async def hand_over(message: DeliveredMessage) -> None:
+            if not self._gone.is_set():
+                tag, again = message.delivery_tag or 0, bool(message.redelivered)
+                receive(Arrived(message.body, tag, again))
+
+        with _border():
+            await _within(DECLARE_TIMEOUT, self._amqp.basic_consume(queue, hand_over))
+
+    async def acknowledge(self, arrived: Arrived) -> None:
+        """Let the broker forget this message, and only this one; see the port."""
+        self._check()
+        with _border():
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                await self._amqp.basic_ack(arrived.tag)
+
+    async def close(self) -> None:
+        """Give everything unacknowledged back, in order. Never raises."""
+        self.lose()
+        with suppress(Exception), _border():
+            await _within(CLOSE_TIMEOUT, self._amqp.close(ChannelClosed(0, "closed by us")))
+
+    async def lost(self) -> None:
+        """Return when this channel is gone, for whatever reason."""
+        await self._gone.wait()
+
+    async def _send(self, body: bytes, to: Address, *, persistent: bool) -> None:
+        properties = Basic.Properties(
+            delivery_mode=2 if persistent else 1,
+            message_id=str(next(self._message_ids)),  # returned messages are known by it alone
+        )
+        try:
+            await self._amqp.basic_publish(
+                body,
+                exchange=to.exchange,
+                routing_key=to.queue,
+                properties=properties,
+                mandatory=True,
+            )
+        except PublishError as returned:
+            if getattr(returned.frame, "reply_code", None) == NO_ROUTE:
+                raise Unroutable from returned
+            raise BrokerUnavailable from returned
+
+    def lose(self, *_: object) -> None:
+        """Take note that this channel is gone."""
+        self._gone.set()
+        self._connection.forget(self)
+
+    def _on_cancelled(self, *_: object) -> None:
+        """Lose the channel when its queue was taken away: a consumer that hears nothing is none."""
+        self._closing = asyncio.create_task(self.close())
+
+    def _check(self) -> None:
+        if self._gone.is_set():
+            raise BrokerUnavailable("The channel is gone")
+
+
+def _arguments(queue: Queue) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if queue.kind is QueueKind.PARTITION:
+        arguments |= {
+            "x-queue-type": "quorum",
+            "x-single-active-consumer": True,
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": POISON,
+        }
+    if queue.max_length is not None:
+        arguments |= {"x-max-length": queue.max_length, "x-overflow": "reject-publish"}
+    return arguments
+
+
+@contextmanager
+def _border() -> Iterator[None]:
+    """Let out none of the library's exceptions, and no cancellation that is not ours."""
+    try:
+        with translate(FAULTS):
+            yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable from error
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+    """Wait so long and no longer, even for work that does not heed its own cancellation."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        task.cancel()

@@ -1,0 +1,145 @@
+"""Everything that can go wrong, and what a client hears of it.
+
+ServiceError                 500
+├── BadRequest               400
+│   ├── TooManyBadMessages   400, close 4400
+│   └── MessageTooBig        400, close 1009
+├── Unauthorized             401, close 4401
+├── TokenRefused             401    the connection goes on with the token it has
+├── Forbidden                403
+│   └── OriginRefused        403, close 4403
+├── NotFound                 404
+├── Unavailable              503
+│   ├── BrokerUnavailable    503
+│   │   ├── Unroutable       503    no queue takes the message
+│   │   └── Refused          503    the queue is full
+│   ├── OutcomeUnknown       503    asked, but no answer came in time
+│   ├── NoWelcome            503, close 4503
+│   └── GoingAway            503, close 1001
+└── SlowConsumer             503, close 4413
+
+An error leaves the connection open unless it has a close code (protocol decision S5).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """The service met an unexpected fault."""
+
+    reply_code: ClassVar[int] = 500
+    close_code: ClassVar[int | None] = None
+    retry_after_ms: ClassVar[int | None] = None
+
+    def __init__(self, message: str = "", **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").partition("\n")[0]
+        self.details: dict[str, Any] = details
+        if self.retry_after_ms is not None:
+            self.details.setdefault("retry_after_ms", self.retry_after_ms)
+        super().__init__(self.message)
+
+
+class BadRequest(ServiceError):
+    """The message does not follow the protocol."""
+
+    reply_code = 400
+
+
+class TooManyBadMessages(BadRequest):
+    """Too many bad messages in a row."""
+
+    close_code = 4400
+
+
+class MessageTooBig(BadRequest):
+    """The message is larger than the limit."""
+
+    close_code = 1009
+
+
+class Unauthorized(ServiceError):
+    """The token is missing, not valid or expired."""
+
+    reply_code = 401
+    close_code = 4401
+
+
+class TokenRefused(ServiceError):
+    """The new token cannot be used; the connection goes on with the one it has."""
+
+    reply_code = 401
+
+
+class Forbidden(ServiceError):
+    """The token does not grant this."""
+
+    reply_code = 403
+
+
+class OriginRefused(Forbidden):
+    """Pages of this origin may not connect."""
+
+    close_code = 4403
+
+
+class NotFound(ServiceError):
+    """There is no such thing."""
+
+    reply_code = 404
+
+
+class Unavailable(ServiceError):
+    """The service cannot do this just now; try again later."""
+
+    reply_code = 503
+    retry_after_ms = 1000
+
+
+class BrokerUnavailable(Unavailable):
+    """The message broker did not take the message in time."""
+
+
+class Unroutable(BrokerUnavailable):
+    """No queue takes this message."""
+
+
+class Refused(BrokerUnavailable):
+    """The queue is full and refused the message."""
+
+
+class OutcomeUnknown(Unavailable):
+    """No answer came in time; the command may have been carried out."""
+
+
+class NoWelcome(Unavailable):
+    """The cluster did not confirm the connection in time."""
+
+    close_code = 4503
+
+
+class GoingAway(Unavailable):
+    """The node is stopping; connect again."""
+
+    close_code = 1001
+
+
+class SlowConsumer(ServiceError):
+    """The client reads more slowly than its topics speak."""
+
+    reply_code = 503
+    close_code = 4413
+
+
+@contextmanager
+def translate(mapping: Mapping[type[BaseException], type[ServiceError]]) -> Iterator[None]:
+    """Turn a library's exceptions into ours at the border, cause attached.
+
+    The first entry that fits decides, so put subclasses before their bases.
+    """
+    try:
+        yield
+    except tuple(mapping) as error:
+        ours = next(ours for theirs, ours in mapping.items() if isinstance(error, theirs))
+        raise ours(f"{ours().message} ({type(error).__name__})") from error

@@ -1,0 +1,57 @@
+"""Envelopes to bytes and back. MessagePack, so that payloads stay opaque bytes."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.errors import ServiceError
+from shared.messages.envelopes import (
+    Answer,
+    CommandBatch,
+    Delivery,
+    DeliveryBatch,
+    News,
+    PresenceCommand,
+    RouterCommand,
+)
+
+Target = TypeVar("Target")
+
+
+class Undecodable(ServiceError):
+    """These bytes are no envelope of ours."""
+
+
+def _decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
+    return msgspec.msgpack.Decoder(kind)
+
+
+COMMAND_BATCH: "msgspec.msgpack.Decoder[CommandBatch]" = _decoder(CommandBatch)
+DELIVERY_BATCH: "msgspec.msgpack.Decoder[DeliveryBatch]" = _decoder(DeliveryBatch)
+ROUTER_COMMAND: "msgspec.msgpack.Decoder[RouterCommand]" = _decoder(RouterCommand)
+PRESENCE_COMMAND: "msgspec.msgpack.Decoder[PresenceCommand]" = _decoder(PresenceCommand)
+DELIVERY: "msgspec.msgpack.Decoder[Delivery]" = _decoder(Delivery)
+ANSWERS: "msgspec.msgpack.Decoder[list[Answer]]" = _decoder(list[Answer])
+NEWS: "msgspec.msgpack.Decoder[News]" = _decoder(News)
+
+_encoder = msgspec.msgpack.Encoder()
+
+encode = _encoder.encode
+"""Return any envelope, batch or list of envelopes as bytes."""
+
+
+def decode(body: bytes, decoder: "msgspec.msgpack.Decoder[Target]") -> Target:
+    """Return what the bytes say.
+
+    Raises:
+        Undecodable: they do not fit the decoder's type.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(str(error)) from error
+
+
+def join(packed: list[bytes]) -> bytes:
+    """Return one MessagePack list of envelopes that are bytes already."""
+    return encode([msgspec.Raw(item) for item in packed])

@@ -1,0 +1,308 @@
+"""What the services say to each other.
+
+Commands and facts travel from a gateway to the owner of a partition, numbered; deliveries from an
+owner to nodes; answers to the gateway that asked; news to everybody concerned.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Raw, Struct
+
+# ---- who speaks ----------------------------------------------------------------------------------
+
+
+class Sender(Struct, frozen=True, array_like=True):
+    """One life of one process of the cluster."""
+
+    node_id: str
+    process: str
+    """ULID made at the start; owns the command numbers."""
+
+    boot: str
+    """ULID made at the start and whenever the node's lease or a connection was lost."""
+
+    def precedes(self, other: "Sender") -> bool:
+        """Whether this is an earlier life of the same node. ULIDs sort by time."""
+        return (self.process, self.boot) < (other.process, other.boot)
+
+
+# ---- commands and facts for the router -----------------------------------------------------------
+
+
+class RouteBroadcast(Struct, tag=1, array_like=True):
+    """Deliver this to every connection that wants the topic."""
+
+    message_id: str
+    topic: str
+    payload: bytes
+    metadata: bytes = b""
+    from_user: str = ""
+    presence: bool = False
+    """The payload is the whole ``data`` of a Presence message."""
+
+    answer: bool = True
+    """Whether the sender counts the recipients."""
+
+    except_connection: str = ""
+    only_node: str = ""
+    only_connection: str = ""
+    idempotency_key: str = ""
+
+
+class InterestGained(Struct, tag=2, array_like=True):
+    """Some connection of the node now wants these patterns."""
+
+    patterns: list[str]
+
+
+class InterestLost(Struct, tag=3, array_like=True):
+    """No connection of the node wants these patterns any more."""
+
+    patterns: list[str]
+
+
+class InterestReport(Struct, tag=4, array_like=True):
+    """All that the node wants of this partition, in one part or several."""
+
+    patterns: list[str]
+    first: bool
+    last: bool
+
+
+# ---- commands and facts for the presence service -------------------------------------------------
+
+
+class RouteDirectMessage(Struct, tag=10, array_like=True):
+    """Deliver this to every connection of a user, or keep it for them."""
+
+    message_id: str
+    target_user: str
+    from_user: str
+    payload: bytes
+    metadata: bytes = b""
+    ttl: float | None = None
+    """Seconds it may wait in a mailbox; None for as long as a mailbox keeps messages."""
+
+    idempotency_key: str = ""
+
+
+class Opened(Struct, array_like=True):
+    """A connection as presence knows it."""
+
+    user_id: str
+    connection_id: str
+    metadata: bytes = b"{}"
+    """JSON object: the token's ``presence`` claim."""
+
+
+class ConnectionOpened(Struct, tag=11, array_like=True):
+    """A connection of this user is about to be welcomed."""
+
+    connection: Opened
+
+
+class ConnectionClosed(Struct, tag=12, array_like=True):
+    """A connection of this user is gone."""
+
+    user_id: str
+    connection_id: str
+
+
+class ConnectionsReport(Struct, tag=13, array_like=True):
+    """All connections of the node whose users belong to this partition."""
+
+    connections: list[Opened]
+    first: bool
+    last: bool
+
+
+class PresenceSet(Struct, tag=14, array_like=True):
+    """A client says how its user is to be seen (P2)."""
+
+    user_id: str
+    status: str
+    metadata: bytes | None
+
+
+class PresenceAsked(Struct, tag=15, array_like=True):
+    """A connection subscribed to presence; tell it who is online now (P1)."""
+
+    connection_id: str
+    patterns: list[str]
+
+
+class DirectDelivery(Struct, tag=20, array_like=True):
+    """A direct message for connections of one node."""
+
+    message_id: str
+    target_user: str
+    from_user: str
+    payload: bytes
+    metadata: bytes
+    sent_at_ms: int
+    ask: str
+    """What the receipt is about: the id minted for the command that is to be answered."""
+
+    report_to: str
+    """The answers queue that waits for the receipt."""
+
+    nodes: list[str]
+    """All nodes that were given this message."""
+
+    connection_id: str = ""
+    """Only for this connection; empty for all of the user's."""
+
+    queued: bool = False
+    ttl: float | None = None
+
+
+class DirectMessageReturned(Struct, tag=16, array_like=True):
+    """No connection of the user is left on this node; look again."""
+
+    delivery: DirectDelivery
+
+
+RouterCommand: TypeAlias = RouteBroadcast | InterestGained | InterestLost | InterestReport
+PresenceCommand: TypeAlias = (
+    RouteDirectMessage
+    | ConnectionOpened
+    | ConnectionClosed
+    | ConnectionsReport
+    | PresenceSet
+    | PresenceAsked
+    | DirectMessageReturned
+)
+
+
+class Numbered(Struct, array_like=True):
+    """An envelope with its place in the sender's count for this partition.
+
+    The count never goes back, but for a command that is sent again under its old number.
+    """
+
+    number: int
+    envelope: Raw
+
+
+class CommandBatch(Struct, array_like=True):
+    """What one sender tells one partition, in order."""
+
+    sender: Sender
+    answers: str
+    """The queue on which the sender waits for answers; empty if it waits for none."""
+
+    items: list[Numbered]
+
+
+# ---- deliveries to nodes -------------------------------------------------------------------------
+
+
+class TopicDelivery(Struct, tag=21, array_like=True):
+    """A message for those connections of a node that want its topic."""
+
+    process: str
+    number: int
+    """With ``process``: the command's number; a repeat has the same."""
+
+    message_id: str
+    topic: str
+    payload: bytes
+    metadata: bytes
+    from_user: str
+    sent_at_ms: int
+    presence: bool
+    ask: str
+    report_to: str
+    except_connection: str
+    only_connection: str
+
+
+class DeliveryBatch(Struct, array_like=True):
+    """What one reign hands to one node, in order."""
+
+    partition: int
+    term: int
+    items: list[Raw]
+
+
+# ---- answers to the gateway that asked -----------------------------------------------------------
+
+
+class Routed(Struct, tag=30, array_like=True):
+    """These nodes were given the broadcast; each sends a receipt."""
+
+    ask: str
+    message_id: str
+    nodes: list[str]
+    complete: bool
+    """False if a node may have been missed or refused it."""
+
+
+class Receipt(Struct, tag=31, array_like=True):
+    """So many connections of this node were written the broadcast."""
+
+    ask: str
+    node_id: str
+    recipients: int
+
+
+class Located(Struct, tag=32, array_like=True):
+    """These nodes were given the direct message; each sends a receipt or returns it."""
+
+    ask: str
+    message_id: str
+    nodes: list[str]
+
+
+class DirectReceipt(Struct, tag=33, array_like=True):
+    """These connections were written the direct message; with none, the node returns it."""
+
+    ask: str
+    node_id: str
+    delivered_to: list[str]
+
+
+class Stored(Struct, tag=34, array_like=True):
+    """The user is not here; the message waits for them, or it could not be kept."""
+
+    ask: str
+    message_id: str
+    queued: bool
+
+
+Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored
+Delivery: TypeAlias = TopicDelivery | DirectDelivery
+
+# ---- news ----------------------------------------------------------------------------------------
+
+
+class Lease(Struct, tag=40, array_like=True):
+    """A node lives; once a second."""
+
+    sender: Sender
+    clock_ms: int
+    connections: int
+
+
+class LeaseEnded(Struct, tag=41, array_like=True):
+    """A node's life is over: it said so itself, or a replica has not heard from it."""
+
+    sender: Sender
+    superseded: bool = False
+    """Another, younger process calls itself by the same node id."""
+
+
+class Heartbeat(Struct, tag=42, array_like=True):
+    """A replica lives, and serves these partitions."""
+
+    service: str
+    replica: str
+    beat: int
+    """Rises once a second; news of a term in between repeats the last one."""
+
+    clock_ms: int
+    terms: dict[int, int]
+    """Partition to the term of this replica's reign."""
+
+
+News: TypeAlias = Lease | LeaseEnded | Heartbeat

@@ -1,0 +1,84 @@
+"""PURE: which nodes are alive.
+
+A lease's age is counted in this replica's own heartbeats that came back through the broker: when
+the broker is blocked, restarting or cut off, nothing comes back and nobody expires.
+"""
+
+from dataclasses import dataclass, field
+
+from shared.messages.envelopes import Sender
+
+LEASE_BEATS = 12
+"""Heartbeats, one a second, after which a silent node is given up. Presence promises 15 s (P2)."""
+
+MAX_REMEMBERED = 10_000
+"""Ended lives that are remembered, so that what they left in queues is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a piece of news did to the set of living nodes."""
+
+    ended: tuple[Sender, ...] = ()
+    """Lives that are over, with all they held."""
+
+    clean: bool = True
+    """Whether they ended by their own word, or live on anew; False: they fell silent."""
+
+    refused: Sender | None = None
+    """This one still speaks though its life is over; it must be told."""
+
+    superseded: bool = False
+    """``refused`` is a process whose node id a younger process has taken."""
+
+
+@dataclass
+class Leases:
+    """The nodes that this replica believes to be alive, each with its present life."""
+
+    alive: dict[str, Sender] = field(default_factory=dict)
+    _ages: dict[str, int] = field(default_factory=dict)
+    _over: dict[str, Sender] = field(default_factory=dict)
+    _beats: int = 0
+    _last_beat: int = 0
+
+    @property
+    def knows_everyone(self) -> bool:
+        """Whether this replica has listened for longer than any silent node may live."""
+        return self._beats > LEASE_BEATS
+
+    def renewed(self, sender: Sender) -> Change:
+        """Hear from a node, by its lease or by one of its facts."""
+        current = self.alive.get(sender.node_id)
+        if current == sender:
+            self._ages[sender.node_id] = 0
+            return Change()
+        latest = current or self._over.get(sender.node_id)
+        if latest is not None and (sender == latest or sender.precedes(latest)):
+            return Change(refused=sender, superseded=sender.process < latest.process)
+        self.alive[sender.node_id] = sender
+        self._ages[sender.node_id] = 0
+        return Change(ended=(current,) if current else ())
+
+    def ended(self, sender: Sender) -> Change:
+        """Learn that a life is over."""
+        if self.alive.get(sender.node_id) != sender:
+            return Change()
+        del self.alive[sender.node_id], self._ages[sender.node_id]
+        self._over.pop(sender.node_id, None)
+        self._over[sender.node_id] = sender
+        if len(self._over) > MAX_REMEMBERED:
+            del self._over[next(iter(self._over))]
+        return Change(ended=(sender,))
+
+    def beat_returned(self, beat: int) -> Change:
+        """Hear one's own heartbeat; with each new number everybody's lease is a beat older."""
+        if beat == self._last_beat:
+            return Change()
+        self._last_beat = beat
+        self._beats += 1
+        for node_id in self._ages:
+            self._ages[node_id] += 1
+        silent = [self.alive[node] for node, age in self._ages.items() if age > LEASE_BEATS]
+        ended = tuple(gone for one in silent for gone in self.ended(one).ended)
+        return Change(ended, clean=False)

@@ -1,0 +1,1 @@
+"""What every process does alike: start, say when it is ready, stop; health, metrics, logs."""

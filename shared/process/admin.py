@@ -1,0 +1,70 @@
+"""The admin port: /livez, /readyz, /metrics."""
+
+import errno
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+FIRST_PORT = 9081
+PORTS_TRIED = 200
+
+
+@asynccontextmanager
+async def admin_server(
+    settings: Settings, registry: CollectorRegistry, ready: Callable[[], bool]
+) -> AsyncIterator[int]:
+    """Serve health and metrics; yield the port.
+
+    Raises:
+        OSError: the port of ``REALTIME_ADMIN_PORT``, or every one tried, is taken.
+    """
+    app = web.Application()
+    app.router.add_get("/livez", _live)
+    app.router.add_get("/readyz", lambda request: _ready(request, ready))
+    app.router.add_get("/metrics", lambda request: _metrics(request, registry))
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=10)
+    await runner.setup()
+    try:
+        port = await _listen(runner, settings)
+        log.info("admin port", action="listen", url=f"http://{settings.admin_host}:{port}")
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> int:
+    fixed = settings.admin_port
+    first = FIRST_PORT if fixed is None else fixed
+    for port in range(first, first + (PORTS_TRIED if fixed is None else 1)):
+        site = web.TCPSite(runner, settings.admin_host, port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError as error:
+            if fixed is not None or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return int(runner.addresses[0][1])
+    raise OSError(errno.EADDRINUSE, f"no free admin port from {FIRST_PORT}")
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _ready(_request: web.Request, ready: Callable[[], bool]) -> web.Response:
+    if ready():
+        return web.Response(text="ready\n")
+    return web.Response(status=503, text="not ready\n")
+
+
+async def _metrics(_request: web.Request, registry: CollectorRegistry) -> web.Response:
+    return web.Response(
+        body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )

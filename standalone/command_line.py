@@ -1,0 +1,48 @@
+"""The ``realtime`` command."""
+
+import json
+
+import click
+
+from shared.process.run import run
+from shared.settings import WrongSettings
+from standalone import embedded
+from standalone.talk import dm, pub, sub
+from standalone.tokens import development_token
+
+
+@click.group()
+def main() -> None:
+    """Topics, direct messages and presence over WebSockets."""
+
+
+@main.command()
+def serve() -> None:
+    """Run all services in this process, without RabbitMQ, in development mode."""
+    token = development_token("alice", ttl_seconds=30 * 86_400)
+    click.echo(f"A token for alice, good for 30 days:\n\n{token}\n")
+    click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
+    click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
+    run(embedded.serve, mode="development")
+
+
+@main.command()
+@click.argument("user")
+@click.option("--ttl", "ttl_seconds", default=3600, show_default=True, help="Seconds it is good.")
+@click.option("--claims", default="{}", help="JSON object of further claims.")
+def token(user: str, ttl_seconds: int, claims: str) -> None:
+    """Print a development token for USER, and nothing else."""
+    try:
+        further = json.loads(claims)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="--claims") from error
+    if not isinstance(further, dict):
+        raise click.BadParameter("must be a JSON object", param_hint="--claims")
+    try:
+        click.echo(development_token(user, ttl_seconds, further))
+    except WrongSettings as error:
+        raise click.ClickException(str(error)) from error
+
+
+for command in (sub, pub, dm):
+    main.add_command(command)

@@ -1,0 +1,34 @@
+"""All three services in one process, over a broker in its memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from gateway.app import listening, make_node, run_node
+from presence_service.app import make_presence
+from router.app import make_router
+from shared.broker.memory import MemoryBroker
+from shared.process.run import Ready
+from shared.settings import Settings
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, registry: CollectorRegistry
+) -> AsyncIterator[tuple[Ready, Awaitable[None]]]:
+    """Start everything; ready when the gateway is a member of its one-process cluster."""
+    broker = MemoryBroker()
+    router = make_router(settings, broker, registry)
+    presence = make_presence(settings, broker, registry)
+    node = make_node(settings, broker, registry)
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(router.run())
+            group.create_task(presence.run())
+            group.create_task(run_node(node))
+
+    async with listening(node):
+        yield (lambda: router.ready and presence.ready and node.membership.ready), run()

@@ -1,0 +1,30 @@
+"""Development tokens, signed with this checkout's secret."""
+
+import time
+from typing import Any
+
+import jwt
+
+from shared.settings import load
+
+
+def development_token(
+    user_id: str, ttl_seconds: int = 3600, claims: dict[str, Any] | None = None
+) -> str:
+    """Return a token for a user that a service in development mode accepts.
+
+    ``claims`` are added, and win. A negative ``ttl_seconds`` gives an expired one.
+
+    Raises:
+        WrongSettings: REALTIME_JWT_SECRET is set, but cannot be used.
+    """
+    settings = load(mode="development")
+    now = int(time.time())
+    body: dict[str, Any] = {"sub": user_id, "iat": min(now, now + ttl_seconds)}
+    body["exp"] = now + ttl_seconds
+    if settings.jwt_issuer:
+        body["iss"] = settings.jwt_issuer
+    if settings.jwt_audience:
+        body["aud"] = settings.jwt_audience
+    key, algorithm = settings.jwt_secret, settings.jwt_algorithms[0]
+    return jwt.encode({**body, **(claims or {})}, key, algorithm=algorithm)
