@@ -179,7 +179,7 @@ class Membership:
         """Say that this node is going, so that nobody waits for its lease to run out."""
         if self._boot is None:
             return
-        news = codec.encode(LeaseEnded(self._boot.sender))
+        news = codec.encode(LeaseEnded(self._boot.sender, clean=True))
         try:
             await self._boot.publisher.publish(
                 news, topology.fanout_address(topology.FROM_GATEWAYS)

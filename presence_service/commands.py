@@ -213,8 +213,10 @@ class PresenceOwner:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
 
-    def take(self) -> Effects:
+    def take(self) -> Effects | None:
         """Hand out what has gathered; see ``Owner``."""
+        if not self._effects and not self._gathered:
+            return None
         effects, self._effects = self._effects, Effects()
         self._taken += self._gathered
         self._gathered = []

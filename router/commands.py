@@ -144,8 +144,10 @@ class RouterOwner:
     def tick(self, now_ms: int) -> None:
         """Nothing becomes due here; see ``Owner``."""
 
-    def take(self) -> Effects:
+    def take(self) -> Effects | None:
         """Hand out what has gathered; see ``Owner``."""
+        if not self._effects and not self._gathered:
+            return None
         effects, self._effects = self._effects, Effects()
         self._taken += self._gathered
         self._gathered = []

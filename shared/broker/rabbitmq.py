@@ -1,9 +1,8 @@
 """RabbitMQ behind the port: the only file that speaks AMQP.
 
-Two things of the client library shape this file. A call that fails on the broker's side costs its
-channel, so what may fail is done on a throw-away channel. And what is in flight when a connection
-ends is rejected with whatever ended it, CancelledError included, so the border tells that from a
-cancellation of our own.
+Two things shape it. A call that the broker refuses costs its channel, so what may be refused is
+done on a throw-away channel. And the library rejects what is in flight with whatever ended the
+connection, CancelledError included, so the border tells that from a cancellation of our own.
 """
 
 import asyncio
@@ -26,19 +25,19 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive
+from shared.broker.topology import POISON
 from shared.errors import BrokerUnavailable, Refused, ServiceError, Unroutable, translate
 
 HEARTBEAT = 5
 CONNECT_TIMEOUT = 5.0
 DECLARE_TIMEOUT = 5.0
 PUBLISH_TIMEOUT = 2.0
-CLOSE_TIMEOUT = 3.0
+CLOSE_TIMEOUT = 2.0
 BLOCKED_POLL = 0.25
 
 DELIVERY_LIMIT = 20
 """Times a command may come back before it is put aside."""
 
-POISON = "poison"
 NO_ROUTE = 312
 
 FAULTS: dict[type[BaseException], type[ServiceError]] = {
@@ -85,7 +84,8 @@ class RabbitMQConnection:
 
     async def channel(self, prefetch: int = 8) -> "RabbitMQChannel":
         """Open a channel with publisher confirms; see the port."""
-        self._check()
+        if self._gone.is_set():
+            raise BrokerUnavailable("The connection is gone")
         with _border():
             channel = await _within(DECLARE_TIMEOUT, self._open(prefetch))
         self._channels.add(channel)
@@ -158,10 +158,6 @@ class RabbitMQConnection:
         self._watch.cancel()
         for channel in list(self._channels):
             channel.lose()
-
-    def _check(self) -> None:
-        if self._gone.is_set():
-            raise BrokerUnavailable("The connection is gone")
 
 
 class RabbitMQChannel:
@@ -269,7 +265,7 @@ def _arguments(queue: Queue) -> dict[str, Any]:
             "x-single-active-consumer": True,
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": POISON,
+            "x-dead-letter-routing-key": POISON.name,
         }
     if queue.max_length is not None:
         arguments |= {"x-max-length": queue.max_length, "x-overflow": "reject-publish"}

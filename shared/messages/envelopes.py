@@ -288,6 +288,9 @@ class LeaseEnded(Struct, tag=41, array_like=True):
     """A node's life is over: it said so itself, or a replica has not heard from it."""
 
     sender: Sender
+    clean: bool
+    """Said by the node itself; False if a replica has given it up."""
+
     superseded: bool = False
     """Another, younger process calls itself by the same node id."""
 

@@ -41,8 +41,11 @@ class Owner(Protocol):
     def tick(self, now_ms: int) -> None:
         """Do what has become due."""
 
-    def take(self) -> Effects:
-        """Hand out what has gathered since the last time."""
+    def take(self) -> Effects | None:
+        """Hand out what has gathered since the last time; None if nothing has.
+
+        Effects without deliveries are handed out too if ``settle`` has something to answer.
+        """
 
     def settle(self, refused: frozenset[Address]) -> None:
         """Learn which addresses did not take what was taken last; answers may follow."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.messages.envelopes import Sender
 
-LEASE_BEATS = 12
+LEASE_BEATS = 11
 """Heartbeats, one a second, after which a silent node is given up. Presence promises 15 s (P2)."""
 
 MAX_REMEMBERED = 10_000
@@ -60,8 +60,8 @@ class Leases:
         self._ages[sender.node_id] = 0
         return Change(ended=(current,) if current else ())
 
-    def ended(self, sender: Sender) -> Change:
-        """Learn that a life is over."""
+    def ended(self, sender: Sender, *, clean: bool) -> Change:
+        """Learn that a life is over, by its own word or because another replica gave it up."""
         if self.alive.get(sender.node_id) != sender:
             return Change()
         del self.alive[sender.node_id], self._ages[sender.node_id]
@@ -69,7 +69,7 @@ class Leases:
         self._over[sender.node_id] = sender
         if len(self._over) > MAX_REMEMBERED:
             del self._over[next(iter(self._over))]
-        return Change(ended=(sender,))
+        return Change((sender,), clean=clean)
 
     def beat_returned(self, beat: int) -> Change:
         """Hear one's own heartbeat; with each new number everybody's lease is a beat older."""
@@ -80,5 +80,5 @@ class Leases:
         for node_id in self._ages:
             self._ages[node_id] += 1
         silent = [self.alive[node] for node, age in self._ages.items() if age > LEASE_BEATS]
-        ended = tuple(gone for one in silent for gone in self.ended(one).ended)
+        ended = tuple(gone for one in silent for gone in self.ended(one, clean=False).ended)
         return Change(ended, clean=False)

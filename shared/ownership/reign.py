@@ -98,7 +98,7 @@ class Reign:
         Raises:
             BrokerUnavailable: the reign is over.
         """
-        while effects := self.owner.take():
+        while (effects := self.owner.take()) is not None:
             refused = await self._deliver(effects)
             await self._around.announce(effects.announcements)
             await self._answer(effects.answers)

@@ -199,18 +199,20 @@ class Replica:
                 self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
                 change = self.leases.renewed(news.sender)
             case LeaseEnded():
-                change = self.leases.ended(news.sender)
+                change = self.leases.ended(news.sender, clean=news.clean)
             case Heartbeat(replica=self.process):
                 self._echo_at = time.monotonic()
                 change = self.leases.beat_returned(news.beat)
                 for gone in change.ended:
                     log.warning("lease ran out", action="expire", node=gone.node_id)
-                    await self._tell_ended(channel, LeaseEnded(gone))
+                    await self._tell_ended(channel, LeaseEnded(gone, clean=False))
             case Heartbeat():
                 self._hear_terms(news)
                 return
         if change.refused is not None:
-            await self._tell_ended(channel, LeaseEnded(change.refused, change.superseded))
+            await self._tell_ended(
+                channel, LeaseEnded(change.refused, clean=False, superseded=change.superseded)
+            )
         self._apply(change)
 
     async def _tell_ended(self, channel: Channel, news: LeaseEnded) -> None:

@@ -12,8 +12,8 @@ def configure(settings: Settings) -> None:
     """Write log lines to standard error, as text or as JSON."""
     level = logging.getLevelName(settings.log_level.upper())
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
-    logging.getLogger("aio_pika").setLevel(logging.ERROR)
-    logging.getLogger("aiormq").setLevel(logging.ERROR)
+    for library in ("aio_pika", "aiormq"):  # what they meet, our own lines say
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_json
