@@ -1,7 +1,7 @@
 """The gateway: where clients' sockets live.
 
-    socket -> websocket.py -> core/session.py -> commands.py -> uplink.py -> broker
-    socket <- outbox.py    <- fanout.py       <- downlink.py              <- broker
+    websocket.py -> conversation.py -> core/session.py -> commands.py -> uplink.py -> broker
+    socket <- outbox.py <- fanout.py <- downlink.py <- broker
                                   |
               core/subscriptions.py, core/connections.py: who wants it
 

@@ -8,11 +8,11 @@ from gateway.core.tally import Tally
 from shared.errors import OutcomeUnknown
 from shared.messages.envelopes import Answer
 
-ANSWER_SECONDS = 3.5
-"""For the owner to say what becomes of a command; with the receipts it stays within 5 s."""
+ANSWER_SECONDS = 4.5
+"""For the owner and all receipts; a command is answered within 5 s."""
 
 RECEIPT_SECONDS = 1.0
-"""For the nodes to report after that (A5)."""
+"""For the nodes to report once the owner has said what becomes of a broadcast (A5)."""
 
 
 @dataclass(eq=False)
@@ -51,10 +51,12 @@ class Answers:
         waiting = self._waiting.setdefault(ask, Waiting())
         waiting.waiters += 1
         tally = waiting.tally
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + ANSWER_SECONDS
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout_at(deadline):
                 await _until(waiting, lambda: tally.answered)
-            async with asyncio.timeout(receipt_seconds):
+            async with asyncio.timeout_at(min(deadline, clock() + receipt_seconds)):
                 await _until(waiting, lambda: tally.complete)
         except TimeoutError as error:
             if not tally.answered:

@@ -1,0 +1,265 @@
+"""One client, from its Welcome to its close: reads frames, performs what the session decides."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import WSMsgType, web
+from ulid import ULID
+
+from gateway.commands import Commands, Pending
+from gateway.connection import Connection
+from gateway.core.identity import Identity
+from gateway.core.replies import Lane, Reply, Slot
+from gateway.core.session import Fail, Join, Leave, Publish, Renew, Send, Session, Show
+from gateway.expiry import Expiry
+from gateway.node import Node
+from gateway.outbox import Outbox
+from shared.clock import wall_clock_ms
+from shared.errors import (
+    BadRequest,
+    BrokerUnavailable,
+    GoingAway,
+    MessageTooBig,
+    NoWelcome,
+    ServiceError,
+    SlowConsumer,
+    TokenRefused,
+    Unauthorized,
+)
+from shared.messages import frames
+
+log = structlog.get_logger()
+
+MAX_TEXT_BYTES = 65_536
+HEARTBEAT_SECONDS = 25.0
+WELCOME_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
+MAX_REASON_BYTES = 120
+WINDOW = 64
+"""Commands of one connection that may wait for their outcome; then its socket is not read."""
+
+FEATURES = ("broadcast", "direct_message", "presence")
+
+
+class Conversation:
+    """One client, from its Welcome to its close."""
+
+    def __init__(
+        self,
+        node: Node,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        identity: Identity,
+        transport: asyncio.Transport,
+    ) -> None:
+        self._node = node
+        self._socket = socket
+        session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
+        outbox = Outbox(transport, request.protocol)
+        self._connection = Connection(session, outbox, self._end)
+        self._session = session
+        self._commands = Commands(node, self._connection)
+        self._topic_lane, self._direct_lane = Lane(), Lane()
+        self._window = asyncio.Semaphore(WINDOW)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
+        self._ended: ServiceError | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Converse until either side closes. Never raises for what a client does."""
+        node, connection = self._node, self._connection
+        node.connections.add(connection)
+        try:
+            if await self._welcome():
+                await self._read()
+        finally:
+            self._expiry.forget()
+            for task in self._tasks:
+                task.cancel()
+            self._leave()
+            if self._closing is not None:
+                await asyncio.wait({self._closing}, timeout=2 * CLOSE_SECONDS)
+
+    def _leave(self) -> None:
+        node, connection = self._node, self._connection
+        node.connections.remove(connection)
+        node.downlink.hand_back(connection)
+        lost = node.subscriptions.remove(connection, self._session.patterns)
+        node.uplink.lose(lost)
+        node.uplink.closed(connection)
+
+    # ---- Welcome ---------------------------------------------------------------------------------
+
+    async def _welcome(self) -> bool:
+        """Announce the connection, then write the Welcome (S7); return whether that was done."""
+        try:
+            async with asyncio.timeout(WELCOME_SECONDS):
+                await self._announce()
+        except TimeoutError:
+            self._end(NoWelcome())
+            return False
+        self._connection.reply([frames.status("connected", self._welcome_details())])
+        self._connection.welcomed = True
+        self._node.downlink.release(self._connection)
+        self._expiry.watch(self._session.identity)
+        return True
+
+    async def _announce(self) -> None:
+        while True:
+            await self._node.membership.wait_ready()
+            try:
+                await asyncio.shield(self._node.uplink.opened(self._connection).confirmed)
+            except BrokerUnavailable:
+                await asyncio.sleep(0.1)  # a new boot has begun, or will
+            else:
+                return
+
+    def _welcome_details(self) -> dict[str, Any]:
+        identity = self._session.identity
+        return {
+            "connection_id": self._connection.id,
+            **frames.moment("server_time", wall_clock_ms()),
+            "protocol_version": frames.PROTOCOL_VERSION,
+            "features": FEATURES,
+            "limits": {
+                "message_bytes": MAX_TEXT_BYTES,
+                "subscriptions": self._session.max_subscriptions,
+                "pending_commands": WINDOW,
+            },
+            "heartbeat_interval": int(HEARTBEAT_SECONDS),
+            "user_id": identity.user_id,
+            "node_id": self._node.membership.node_id,
+            **frames.moment("expires_at", int(identity.expires_at * 1000)),
+        }
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                await self._receive(message.data)
+            elif message.type is WSMsgType.BINARY:
+                error = BadRequest("Binary messages are not understood", field="message")
+                self._fail(self._session.refuse(error))
+            if self._ended is not None:
+                return
+
+    async def _receive(self, text: str) -> None:
+        if len(text) > MAX_TEXT_BYTES or len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
+            self._end(MessageTooBig(limit=MAX_TEXT_BYTES))
+            return
+        effect = self._session.receive(text, mint=str(ULID()), now=time.monotonic())
+        self._node.metrics.commands.labels(type(effect).__name__).inc()
+        commands = self._commands
+        match effect:
+            case Reply():
+                self._connection.reply(effect.frames)
+            case Fail():
+                self._fail(effect)
+            case Renew():
+                self._renew(effect)
+            case Join():
+                await self._perform(effect.id, self._topic_lane, lambda: commands.join(effect))
+            case Leave():
+                await self._perform(effect.id, self._topic_lane, lambda: commands.leave(effect))
+            case Publish():
+                command_id = effect.command.id
+                await self._perform(command_id, self._topic_lane, lambda: commands.publish(effect))
+            case Send():
+                command_id = effect.command.id
+                await self._perform(command_id, self._direct_lane, lambda: commands.send(effect))
+            case Show():
+                await self._perform(effect.id, self._direct_lane, lambda: commands.show(effect))
+
+    async def _perform(
+        self, command_id: str | None, lane: Lane, begin: Callable[[], Pending]
+    ) -> None:
+        """Put a command in line now, and its reply in its place when it comes."""
+        await self._window.acquire()
+        slot = lane.open()
+        try:
+            pending = begin()
+        except ServiceError as error:
+            pending = _failed(error)
+        task = asyncio.create_task(self._finish(command_id, lane, slot, pending))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(
+        self, command_id: str | None, lane: Lane, slot: Slot, pending: Pending
+    ) -> None:
+        try:
+            reply = await pending
+        except ServiceError as error:
+            reply = self._error(error, command_id)
+        except Exception:
+            fault = ServiceError(incident=str(ULID()))
+            log.exception("fault", action="incident", incident=fault.details["incident"])
+            reply = self._error(fault, command_id)
+        self._window.release()
+        for due in lane.fill(slot, reply):
+            self._connection.reply(due.frames)
+            if due.afterwards is not None:
+                due.afterwards()
+
+    # ---- errors and ends -------------------------------------------------------------------------
+
+    def _error(self, error: ServiceError, command_id: str | None) -> Reply:
+        self._node.metrics.errors.labels(str(error.reply_code)).inc()
+        return Reply([frames.error(error, command_id)])
+
+    def _fail(self, effect: Fail) -> None:
+        if effect.error.close_code is not None:
+            self._end(effect.error, effect.id)
+        else:
+            self._connection.reply(self._error(effect.error, effect.id).frames)
+
+    def _end(self, error: ServiceError, command_id: str | None = None) -> None:
+        """Write the error, then close with its code; the reading loop ends with that."""
+        if self._ended is not None:
+            return
+        self._ended = error
+        self._node.metrics.closes.labels(str(error.close_code)).inc()
+        if isinstance(error, SlowConsumer):
+            log.info("too slow", action="abort", connection=self._connection.id)
+            self._connection.abort()
+            return
+        if not isinstance(error, GoingAway):
+            self._connection.reply(self._error(error, command_id).frames)
+        self._closing = asyncio.create_task(self._close(error))
+
+    async def _close(self, error: ServiceError) -> None:
+        code = error.close_code or 1011
+        await self._socket.close(code=code, message=error.message.encode()[:MAX_REASON_BYTES])
+
+    # ---- the token's end -------------------------------------------------------------------------
+
+    def _warn(self) -> None:
+        expires_at_ms = int(self._session.identity.expires_at * 1000)
+        self._connection.reply([frames.auth_status("token_expiring", expires_at_ms)])
+
+    def _renew(self, effect: Renew) -> None:
+        try:
+            identity = self._node.verifier.verify(effect.token)
+        except Unauthorized as error:
+            self._fail(Fail(TokenRefused(error.message, **error.details), effect.id))
+            return
+        if identity.user_id != self._session.identity.user_id:
+            self._fail(Fail(TokenRefused("The new token is another user's"), effect.id))
+            return
+        self._session.identity = identity
+        self._expiry.watch(identity)
+        expires_at_ms = int(identity.expires_at * 1000)
+        reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
+        if effect.id is not None:
+            reply.append(frames.ack(effect.id, "ok"))
+        self._connection.reply(reply)
+
+
+async def _failed(error: ServiceError) -> Reply:
+    raise error
