@@ -1,4 +1,4 @@
-"""The WebSocket endpoint: checks the request, completes the upgrade, hands over to a conversation."""
+"""The WebSocket endpoint: checks the request, completes the upgrade, has the client converse."""
 
 from aiohttp import web
 

@@ -1,0 +1,202 @@
+"""What RabbitMQ and the network do to us, and that the port's promises hold then too."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.broker.ports import Address, Channel, Connection, Queue, QueueKind
+from shared.broker.rabbitmq import CLOSE_TIMEOUT, PUBLISH_TIMEOUT, RabbitMQBroker
+from shared.errors import BrokerUnavailable
+from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.support.rabbitmq import Relay, delete_queues
+
+pytestmark = pytest.mark.rabbitmq
+
+
+@pytest.fixture
+async def relay(rabbitmq_url: str) -> AsyncIterator[Relay]:
+    relay = Relay(rabbitmq_url)
+    await relay.start()
+    yield relay
+    await relay.stop()
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue(f"test.{secrets.token_hex(4)}", QueueKind.EXCLUSIVE)
+
+
+def to(queue: Queue) -> Address:
+    return Address(queue=queue.name)
+
+
+async def within(seconds: float, event: object) -> None:
+    async with asyncio.timeout(seconds):
+        await event  # type: ignore[misc]
+
+
+async def test_nobody_listening_is_broker_unavailable() -> None:
+    with pytest.raises(BrokerUnavailable):
+        await RabbitMQBroker("amqp://guest:guest@127.0.0.1:1/").connect("test")
+
+
+async def test_a_wrong_password_is_broker_unavailable(relay: Relay) -> None:
+    with pytest.raises(BrokerUnavailable):
+        await RabbitMQBroker(relay.url.replace("//guest:guest", "//guest:wrong")).connect("test")
+
+
+async def test_on_a_silent_wire_everything_ends_in_time(relay: Relay, queue: Queue) -> None:
+    connection = await RabbitMQBroker(relay.url).connect("test")
+    channel, other = await connection.channel(), await connection.channel()
+    await channel.declare(queue)
+    relay.fall_silent()
+
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        await channel.publish(b"one", to(queue))
+    assert PUBLISH_TIMEOUT <= time.monotonic() - started < PUBLISH_TIMEOUT + 1
+    await within(CLOSE_TIMEOUT + 1, channel.close())
+    await within(CLOSE_TIMEOUT + 1, connection.close())
+    await within(1, asyncio.gather(connection.lost(), channel.lost(), other.lost()))
+
+
+async def test_a_cancelled_publish_is_cancelled_and_not_an_error(
+    relay: Relay, queue: Queue
+) -> None:
+    connection = await RabbitMQBroker(relay.url).connect("test")
+    channel = await connection.channel()
+    await channel.declare(queue)
+    relay.fall_silent()
+    publishing = asyncio.create_task(channel.publish(b"one", to(queue)))
+    declaring = asyncio.create_task(channel.declare(queue))
+    await asyncio.sleep(0.05)
+
+    publishing.cancel()
+    declaring.cancel()
+
+    for task in (publishing, declaring):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    relay.cut()
+    await connection.close()
+
+
+@pytest.mark.parametrize("cause", ["cut", "connection closed", "channel closed"])
+async def test_what_is_in_flight_when_it_ends_is_broker_unavailable(
+    relay: Relay, queue: Queue, cause: str
+) -> None:
+    connection = await RabbitMQBroker(relay.url).connect("test")
+    channel = await connection.channel()
+    await channel.declare(queue)
+    relay.fall_silent()
+    calls = [channel.publish(b"one", to(queue)) for _ in range(30)]
+    publishing = [asyncio.create_task(call) for call in [*calls, channel.declare(queue)]]
+    await asyncio.sleep(0.05)
+
+    if cause == "cut":
+        relay.cut()
+    else:
+        await (connection if cause == "connection closed" else channel).close()
+
+    results = await asyncio.gather(*publishing, return_exceptions=True)
+    assert {type(result) for result in results} == {BrokerUnavailable}
+    relay.cut()
+    await connection.close()
+
+
+async def test_closing_a_channel_while_it_publishes_is_no_other_error(
+    relay: Relay, queue: Queue
+) -> None:
+    connection = await RabbitMQBroker(relay.url).connect("test")
+    channel = await connection.channel()
+    await channel.declare(queue)
+    publishing = [asyncio.create_task(channel.publish(b"one", to(queue))) for _ in range(100)]
+    await asyncio.sleep(0)
+
+    await channel.close()
+
+    results = await asyncio.gather(*publishing, return_exceptions=True)
+    assert {type(result) for result in results} <= {type(None), BrokerUnavailable}
+    await connection.close()
+
+
+async def test_a_channel_whose_queue_is_deleted_is_lost(rabbitmq_url: str) -> None:
+    connection = await RabbitMQBroker(rabbitmq_url).connect("test")
+    channel = await connection.channel()
+    kept = Queue(f"test.{secrets.token_hex(4)}", QueueKind.KEPT)
+    await channel.declare(kept)
+    await channel.consume(kept.name, print)
+
+    await delete_queues(rabbitmq_url, kept.name)
+
+    await within(10, channel.lost())
+    with pytest.raises(BrokerUnavailable):
+        await channel.publish(b"late", to(kept))
+    await connection.channel()
+    await connection.close()
+
+
+async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
+    rabbitmq: PrivateRabbitMQ, queue: Queue
+) -> None:
+    connection = await RabbitMQBroker(rabbitmq.url).connect("test")
+    channel = await connection.channel()
+    await channel.declare(queue)
+
+    rabbitmq.ctl("set_vm_memory_high_watermark", "0.000001")
+    with pytest.raises(BrokerUnavailable):  # it learns of the alarm with its first publish
+        await channel.publish(b"one", to(queue))
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        await channel.publish(b"two", to(queue))
+    assert time.monotonic() - started < 0.1
+
+    rabbitmq.ctl("set_vm_memory_high_watermark", "0.8")
+    async with asyncio.timeout(10):
+        while connection.is_blocked:  # noqa: ASYNC110 (nothing to await: it is polled)
+            await asyncio.sleep(0.05)
+    await channel.publish(b"three", to(queue))
+    await connection.close()
+
+
+async def test_a_killed_broker_loses_connections_but_nothing_it_took_for_a_partition(
+    rabbitmq: PrivateRabbitMQ,
+) -> None:
+    broker = RabbitMQBroker(rabbitmq.url)
+    connection, partition = await broker.connect("test"), Queue("survivor", QueueKind.PARTITION)
+    channel = await connection.channel()
+    await channel.declare(partition)
+    # RabbitMQ writes a queue's name down some time after it has confirmed the queue; killed before
+    # that, the queue does not come back to life.
+    await asyncio.sleep(2)
+    for number in range(10):
+        await channel.publish(b"%d" % number, to(partition), persistent=True)
+
+    rabbitmq.kill()
+    await within(10, asyncio.gather(connection.lost(), channel.lost()))
+    await connection.close()
+    await asyncio.to_thread(rabbitmq.restart)
+
+    connection = await broker.connect("test")
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    channel = await asyncio.wait_for(consume_at_last(connection, partition, arrived), 30)
+    assert not await channel.declare(partition)
+    async with asyncio.timeout(10):
+        assert [await arrived.get() for _ in range(10)] == [b"%d" % n for n in range(10)]
+    await connection.close()
+
+
+async def consume_at_last(
+    connection: Connection, queue: Queue, arrived: asyncio.Queue[bytes]
+) -> Channel:
+    """Consume as soon as the queue has a leader again; until then it may not answer in time."""
+    while True:
+        try:
+            channel = await connection.channel(prefetch=10)
+            await channel.consume(queue.name, lambda one: arrived.put_nowait(one.body))
+        except BrokerUnavailable:
+            continue
+        return channel
