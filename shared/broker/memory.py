@@ -28,14 +28,13 @@ class MemoryBroker:
             if name in {None, connection.name}:
                 connection.end()
 
-    def declare(self, spec: Queue, owner: "MemoryConnection") -> bool:
-        """Make the queue unless it is there; return whether it was made now."""
+    def declare(self, spec: Queue, owner: "MemoryConnection") -> None:
+        """Make the queue unless it is there."""
         if spec.name in self._queues:
             self.find(spec.name, owner)
-            return False
-        exclusive = spec.kind is QueueKind.EXCLUSIVE
-        self._queues[spec.name] = _Queue(spec, owner if exclusive else None)
-        return True
+        else:
+            exclusive = spec.kind is QueueKind.EXCLUSIVE
+            self._queues[spec.name] = _Queue(spec, owner if exclusive else None)
 
     def find(self, name: str, reader: "MemoryConnection") -> "_Queue":
         """Return a queue that this connection may use."""
@@ -115,7 +114,7 @@ class MemoryChannel:
         self._connection = connection
         self._broker = connection.broker
         self._consumers: list[_Consumer] = []
-        self._held: dict[int, tuple[_Consumer, _Message]] = {}
+        self._held: dict[int, _Held] = {}
         self._tags = count(1)
         self._gone = asyncio.Event()
 
@@ -124,10 +123,10 @@ class MemoryChannel:
         """Whether this channel can do nothing any more."""
         return self._gone.is_set()
 
-    async def declare(self, queue: Queue) -> bool:
+    async def declare(self, queue: Queue) -> None:
         """Make the queue unless it is there; see the port."""
         self._check()
-        return self._broker.declare(queue, self._connection)
+        self._broker.declare(queue, self._connection)
 
     async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
         """Put the message on its queues; see the port."""
@@ -137,15 +136,16 @@ class MemoryChannel:
 
     async def consume(self, queue: str, receive: Receive) -> None:
         """Have messages handed to ``receive``; see the port."""
-        self._check()
-        try:
-            found = self._broker.find(queue, self._connection)
-        except BrokerUnavailable:
-            self.end()  # what AMQP does to a channel that asks for the impossible
-            raise
+        found = self._find(queue)
         consumer = _Consumer(self, found, receive)
         self._consumers.append(consumer)
         found.join(consumer)
+
+    async def take(self, queue: str) -> Arrived | None:
+        """Return the first message of a queue that nobody consumes; see the port."""
+        found = self._find(queue)
+        message = found.pop()
+        return None if message is None else self._hold(_Held(found, message))
 
     async def acknowledge(self, arrived: Arrived) -> None:
         """Forget this message, and only this one; see the port."""
@@ -154,9 +154,9 @@ class MemoryChannel:
         if held is None:
             self.end()  # what AMQP does about a tag that is not outstanding
             return
-        consumer, _ = held
-        consumer.holds -= 1
-        consumer.queue.pump()
+        if held.consumer is not None:
+            held.consumer.holds -= 1
+        held.queue.pump()
 
     async def close(self) -> None:
         """Give everything unacknowledged back, in order. Never raises."""
@@ -172,20 +172,35 @@ class MemoryChannel:
             return
         self._gone.set()
         self._connection.channels.remove(self)
-        left: dict[_Consumer, list[_Message]] = defaultdict(list)
-        for consumer, message in self._held.values():
-            left[consumer].append(message)
-        self._held.clear()
         for consumer in self._consumers:
-            consumer.queue.leave(consumer, left[consumer])
+            consumer.queue.leave(consumer)
+        left: dict[_Queue, list[_Message]] = defaultdict(list)
+        for held in self._held.values():
+            left[held.queue].append(held.message)
+        self._held.clear()
+        for queue, messages in left.items():
+            queue.put_back(messages)
+        for consumer in self._consumers:
+            consumer.queue.pump()
 
     def give(self, consumer: "_Consumer", message: "_Message") -> None:
         """Hand one message to a consumer of this channel, after the present step of the loop."""
-        tag = next(self._tags)
-        self._held[tag] = (consumer, message)
         consumer.holds += 1
-        arrived = Arrived(message.body, tag, message.redelivered)
+        arrived = self._hold(_Held(consumer.queue, message, consumer))
         asyncio.get_running_loop().call_soon(self._hand_over, consumer.receive, arrived)
+
+    def _hold(self, held: "_Held") -> Arrived:
+        tag = next(self._tags)
+        self._held[tag] = held
+        return Arrived(held.message.body, tag, held.message.redelivered)
+
+    def _find(self, queue: str) -> "_Queue":
+        self._check()
+        try:
+            return self._broker.find(queue, self._connection)
+        except BrokerUnavailable:
+            self.end()  # what AMQP does to a channel that asks for the impossible
+            raise
 
     def _hand_over(self, receive: Receive, arrived: Arrived) -> None:
         if not self.is_gone:
@@ -215,6 +230,15 @@ class _Consumer:
         return not self.channel.is_gone and self.holds < self.channel.prefetch
 
 
+@dataclass(slots=True)
+class _Held:
+    """A message that was handed out and is not acknowledged."""
+
+    queue: "_Queue"
+    message: _Message
+    consumer: _Consumer | None = None
+
+
 class _Queue:
     def __init__(self, spec: Queue, owner: MemoryConnection | None) -> None:
         self.spec = spec
@@ -235,12 +259,17 @@ class _Queue:
         self._consumers.append(consumer)
         self.pump()
 
-    def leave(self, consumer: _Consumer, left: list[_Message]) -> None:
+    def leave(self, consumer: _Consumer) -> None:
         self._consumers.remove(consumer)
+
+    def pop(self) -> _Message | None:
+        return self._ready.popleft() if self._ready else None
+
+    def put_back(self, left: list[_Message]) -> None:
+        """Take messages back that were not acknowledged, each to its place."""
         for message in left:
             message.redelivered = True
         self._ready = deque(sorted([*left, *self._ready], key=lambda message: message.place))
-        self.pump()
 
     def pump(self) -> None:
         """Hand out what is ready while somebody has room for it."""

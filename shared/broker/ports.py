@@ -58,8 +58,8 @@ Receive = Callable[[Arrived], None]
 class Channel(Protocol):
     """One channel: what it publishes keeps its order; what it left unacknowledged goes back."""
 
-    async def declare(self, queue: Queue) -> bool:
-        """Make the queue unless it is there; return whether it was made now.
+    async def declare(self, queue: Queue) -> None:
+        """Make the queue unless it is there.
 
         Raises:
             BrokerUnavailable: not confirmed in time, or another connection owns the name.
@@ -82,6 +82,13 @@ class Channel(Protocol):
 
         Raises:
             BrokerUnavailable: not confirmed in time.
+        """
+
+    async def take(self, queue: str) -> Arrived | None:
+        """Return the first message of a queue that nobody consumes; None if it is empty.
+
+        Raises:
+            BrokerUnavailable: not answered in time.
         """
 
     async def acknowledge(self, arrived: Arrived) -> None:

@@ -16,7 +16,6 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, ExchangeType
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     ChannelClosed,
-    ChannelNotFoundEntity,
     DeliveryError,
     PublishError,
 )
@@ -71,7 +70,6 @@ class RabbitMQConnection:
         self._connection = connection
         self._gone = asyncio.Event()
         self._channels: set[RabbitMQChannel] = set()
-        self._own: set[str] = set()
         self._exchanges: set[str] = set()
         self._blocked = False
         self._watch = asyncio.create_task(self._watch_blocked())
@@ -101,10 +99,9 @@ class RabbitMQConnection:
         """Return when this connection is gone, for whatever reason."""
         await self._gone.wait()
 
-    async def declare(self, queue: Queue) -> bool:
-        """Make a queue and what feeds it; return whether it was made now."""
+    async def declare(self, queue: Queue) -> None:
+        """Make a queue and what feeds it."""
         ours = queue.kind is QueueKind.EXCLUSIVE
-        there = queue.name in self._own if ours else await self._exists(queue.name)
         async with self._connection.channel(publisher_confirms=False) as channel:
             declared = await channel.declare_queue(
                 queue.name, durable=not ours, exclusive=ours, arguments=_arguments(queue)
@@ -112,9 +109,6 @@ class RabbitMQConnection:
             for name in queue.fed_by:
                 await self.know_exchange(name)
                 await declared.bind(name)
-        if ours:
-            self._own.add(queue.name)
-        return not there
 
     def forget(self, channel: "RabbitMQChannel") -> None:
         """Drop a channel that is gone."""
@@ -126,14 +120,6 @@ class RabbitMQConnection:
             async with self._connection.channel(publisher_confirms=False) as channel:
                 await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
             self._exchanges.add(name)
-
-    async def _exists(self, name: str) -> bool:
-        try:
-            async with self._connection.channel(publisher_confirms=False) as channel:
-                await channel.declare_queue(name, passive=True)
-        except ChannelNotFoundEntity:
-            return False
-        return True
 
     async def _open(self, prefetch: int) -> "RabbitMQChannel":
         channel = await self._connection.channel(on_return_raises=True)
@@ -179,11 +165,11 @@ class RabbitMQChannel:
         channel.close_callbacks.add(self.lose)
         amqp.on_consumer_cancel_callbacks.add(self._on_cancelled)
 
-    async def declare(self, queue: Queue) -> bool:
+    async def declare(self, queue: Queue) -> None:
         """Make the queue unless it is there; see the port."""
         self._check()
         with _border():
-            return await _within(DECLARE_TIMEOUT, self._connection.declare(queue))
+            await _within(DECLARE_TIMEOUT, self._connection.declare(queue))
 
     async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
         """Return once the broker has taken responsibility for the message; see the port."""
@@ -207,6 +193,15 @@ class RabbitMQChannel:
 
         with _border():
             await _within(DECLARE_TIMEOUT, self._amqp.basic_consume(queue, hand_over))
+
+    async def take(self, queue: str) -> Arrived | None:
+        """Return the first message of a queue that nobody consumes; see the port."""
+        self._check()
+        with _border():
+            message = await _within(DECLARE_TIMEOUT, self._amqp.basic_get(queue))
+        if isinstance(message.delivery, Basic.GetEmpty):
+            return None
+        return Arrived(message.body, message.delivery_tag or 0, bool(message.redelivered))
 
     async def acknowledge(self, arrived: Arrived) -> None:
         """Let the broker forget this message, and only this one; see the port."""

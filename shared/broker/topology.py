@@ -23,6 +23,11 @@ def commands(service: str, partition: int) -> Queue:
     return Queue(f"{service}.commands.{partition}", QueueKind.PARTITION)
 
 
+def terms(service: str, partition: int) -> Queue:
+    """Return the queue that keeps the term of a partition's last reign."""
+    return Queue(f"{service}.terms.{partition}", QueueKind.KEPT)
+
+
 def inbox(node_id: str, boot: str) -> Queue:
     """Return the queue with the topic deliveries for one node."""
     name = f"inbox.{node_id}.{boot}"

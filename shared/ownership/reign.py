@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from shared.broker import topology
 from shared.broker.batching import chunks
-from shared.broker.ports import Address, Arrived, Channel
+from shared.broker.ports import Address, Arrived, Channel, Queue
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, DeliveryBatch, RouteBroadcast, Sender
@@ -28,6 +28,25 @@ Announce = Callable[[list[RouteBroadcast]], Awaitable[None]]
 
 async def announce_nothing(announcements: list[RouteBroadcast]) -> None:
     """Stand in for a service that never says anything on a topic itself."""
+
+
+async def next_term(channel: Channel, terms: Queue, heard: int) -> int:
+    """Take the number of the last reign, and leave the next one in its place.
+
+    A reign that died in between has left two numbers: all are taken, and the highest counts. Or
+    its number is not back yet: then the one that was ``heard`` of last does.
+
+    Raises:
+        BrokerUnavailable: the reign is over before it began.
+    """
+    found: list[Arrived] = []
+    while (arrived := await channel.take(terms.name)) is not None:
+        found.append(arrived)
+    term = 1 + max([heard, *(int(one.body) for one in found)])
+    await channel.publish(b"%d" % term, topology.queue_address(terms), persistent=True)
+    for one in found:
+        await channel.acknowledge(one)
+    return term
 
 
 class Surroundings(Protocol):

@@ -17,7 +17,7 @@ from shared.messages import codec
 from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Change, Leases
-from shared.ownership.reign import Announce, Reign, announce_nothing
+from shared.ownership.reign import Announce, Reign, announce_nothing, next_term
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ TICK_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 
 MakeOwner = Callable[[Leases, bool], Owner]
-"""Make a partition's owner from the living nodes and whether this is its queue's first reign."""
+"""Make a partition's owner from the living nodes and whether this is its first reign ever."""
 
 
 class Signal(Enum):
@@ -43,10 +43,8 @@ class Signal(Enum):
 class Reigning:
     """What a replica knows of one partition while it serves it or stands by."""
 
-    queue_is_new: bool = False
     arrivals: "asyncio.Queue[Arrived | Signal]" = field(default_factory=asyncio.Queue)
     reign: Reign | None = None
-    highest_term: int = 0
 
 
 @dataclass
@@ -89,6 +87,7 @@ class Replica:
         self._consuming = 0
         self._echo_at = float("-inf")
         self._beat_number = 0
+        self._terms_heard: dict[int, int] = {}
 
     @property
     def ready(self) -> bool:
@@ -220,12 +219,9 @@ class Replica:
 
     def _hear_terms(self, news: Heartbeat) -> None:
         self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
-        if news.service != self.service:
-            return
-        for partition, term in news.terms.items():
-            if partition < len(self._reigning):
-                one = self._reigning[partition]
-                one.highest_term = max(one.highest_term, term)
+        if news.service == self.service:
+            for partition, term in news.terms.items():
+                self._terms_heard[partition] = max(term, self._terms_heard.get(partition, 0))
 
     def _apply(self, change: Change) -> None:
         for sender in change.ended:
@@ -243,7 +239,8 @@ class Replica:
             channel = await connection.channel()
             one.arrivals = asyncio.Queue()
             queue = topology.commands(self.service, partition)
-            one.queue_is_new |= await channel.declare(queue)
+            await channel.declare(topology.terms(self.service, partition))
+            await channel.declare(queue)
             await channel.consume(queue.name, one.arrivals.put_nowait)
             self._consuming += 1
             try:
@@ -253,7 +250,6 @@ class Replica:
             finally:
                 self._consuming -= 1
                 one.reign = None
-                one.queue_is_new = False
                 await channel.close()
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -261,10 +257,10 @@ class Replica:
         watch = asyncio.ensure_future(_report_loss(channel, one.arrivals))
         try:
             arrived = await _next_arrived(one.arrivals)
-            first = one.queue_is_new and not one.highest_term
-            one.highest_term = max(one.highest_term + 1, wall_clock_ms())
-            owner = self._make_owner(self.leases, first)
-            reign = one.reign = Reign(partition, one.highest_term, owner, channel, self)
+            heard = self._terms_heard.get(partition, 0)
+            term = await next_term(channel, topology.terms(self.service, partition), heard)
+            owner = self._make_owner(self.leases, term == 1)
+            reign = one.reign = Reign(partition, term, owner, channel, self)
             log.debug("reign begins", action="reign", partition=partition, term=reign.term)
             await self._announce_terms(channel)
             await reign.perform(arrived)

@@ -12,11 +12,38 @@ PARTITION, KEPT, EXCLUSIVE = QueueKind.PARTITION, QueueKind.KEPT, QueueKind.EXCL
 
 
 @pytest.mark.parametrize("kind", [PARTITION, KEPT, EXCLUSIVE])
-async def test_declare_says_whether_the_queue_was_made_now(broker: Bench, kind: QueueKind) -> None:
+async def test_to_declare_a_queue_again_changes_nothing(broker: Bench, kind: QueueKind) -> None:
     connection, queue = await broker.connect(), broker.queue(kind)
+    channel = await connection.channel()
+    await channel.declare(queue)
+    await channel.publish(b"there", to(queue))
 
-    assert await (await connection.channel()).declare(queue)
-    assert not await (await connection.channel()).declare(queue)
+    await (await connection.channel()).declare(queue)
+
+    assert await (await Reader().reads(channel, queue)).bodies(1) == [b"there"]
+
+
+async def test_take_gives_the_first_message_or_none_and_what_is_not_acknowledged_returns(
+    broker: Bench,
+) -> None:
+    queue = broker.queue(KEPT)
+    first, second = await broker.channel(), await broker.channel()
+    await first.declare(queue)
+    assert await first.take(queue.name) is None
+    await send(first, to(queue), numbers(2))
+
+    zero, one = await first.take(queue.name), await first.take(queue.name)
+
+    assert zero is not None
+    assert one is not None
+    assert (zero.body, one.body) == (b"0", b"1")
+    assert await second.take(queue.name) is None
+    await first.acknowledge(zero)
+    await first.close()
+    await settle(broker)
+    again = await second.take(queue.name)
+    assert again is not None
+    assert (again.body, again.redelivered) == (b"1", True)
 
 
 @pytest.mark.parametrize("kind", [PARTITION, KEPT])
@@ -30,7 +57,7 @@ async def test_these_queues_and_their_messages_survive_every_connection(
     await maker.close()
 
     later = await broker.channel()
-    assert not await later.declare(queue)
+    await later.declare(queue)
     assert await (await Reader().reads(later, queue)).bodies(1) == [b"kept"]
 
 
@@ -232,7 +259,7 @@ async def test_an_exclusive_queue_goes_with_its_connection(broker: Bench) -> Non
 
     with pytest.raises(Unroutable):
         await channel.publish(b"gone", to(queue))
-    assert await channel.declare(queue)
+    await channel.declare(queue)
 
 
 async def test_an_exclusive_queue_outlives_the_channel_that_declared_it(broker: Bench) -> None:
