@@ -15,5 +15,5 @@ def make_router(settings: Settings, broker: Broker, metrics: CollectorRegistry) 
     owned = Gauge("realtime_router_partitions", "Partitions served here", registry=metrics)
     owned.set_function(lambda: replica.owned)
     nodes = Gauge("realtime_router_nodes", "Gateways believed alive", registry=metrics)
-    nodes.set_function(lambda: len(replica.leases.alive))
+    nodes.set_function(lambda: replica.nodes)
     return replica

@@ -7,7 +7,6 @@ published for it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import structlog
 from msgspec import Raw
@@ -19,6 +18,7 @@ from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, DeliveryBatch, RouteBroadcast, Sender
 from shared.ownership.effects import Effects, Owner
+from shared.ownership.news import News
 
 log = structlog.get_logger()
 
@@ -49,29 +49,24 @@ async def next_term(channel: Channel, terms: Queue, heard: int) -> int:
     return term
 
 
-class Surroundings(Protocol):
-    """What a reign needs of the process it is in."""
-
-    announce: Announce
-
-    def now_ms(self) -> int:
-        """Return the time to stamp with, in Unix milliseconds."""
-
-    def heard(self, sender: Sender) -> None:
-        """Note that this node spoke; it must be alive."""
-
-
 class Reign:
     """Performs what arrives on a partition's queue, in order, until the channel is lost."""
 
     def __init__(
-        self, partition: int, term: int, owner: Owner, channel: Channel, surroundings: Surroundings
+        self,
+        partition: int,
+        term: int,
+        owner: Owner,
+        channel: Channel,
+        news: News,
+        announce: Announce,
     ) -> None:
         self.partition = partition
         self.term = term
         self.owner = owner
         self._channel = channel
-        self._around = surroundings
+        self._news = news
+        self._announce = announce
 
     async def perform(self, arrived: Arrived) -> None:
         """Carry out one batch and acknowledge it once all that follows from it was published.
@@ -90,8 +85,8 @@ class Reign:
 
     async def _perform_items(self, batch: CommandBatch) -> None:
         if batch.answers:
-            self._around.heard(batch.sender)
-        now_ms = self._around.now_ms()
+            self._news.heard(batch.sender)
+        now_ms = self._news.now_ms()
         for item in batch.items:
             envelope = bytes(item.envelope)
             try:
@@ -102,13 +97,17 @@ class Reign:
                 log.exception("fault", action="poison", partition=self.partition)
                 await self._poison(envelope, error)
 
+    def node_ended(self, sender: Sender, *, clean: bool) -> None:
+        """Have the owner forget what a life held that is over."""
+        self.owner.node_ended(sender, self._news.now_ms(), clean=clean)
+
     async def tick(self) -> None:
         """Publish what has become due.
 
         Raises:
             BrokerUnavailable: the reign is over.
         """
-        self.owner.tick(self._around.now_ms())
+        self.owner.tick(self._news.now_ms())
         await self.publish()
 
     async def publish(self) -> None:
@@ -119,7 +118,7 @@ class Reign:
         """
         while (effects := self.owner.take()) is not None:
             refused = await self._deliver(effects)
-            await self._around.announce(effects.announcements)
+            await self._announce(effects.announcements)
             await self._answer(effects.answers)
             self.owner.settle(refused)
 

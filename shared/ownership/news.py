@@ -1,0 +1,129 @@
+"""What a replica hears of nodes and of other replicas, and what it says of itself."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from shared.broker import topology
+from shared.broker.ports import Arrived, Channel
+from shared.clock import wall_clock_ms
+from shared.messages import codec
+from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
+from shared.ownership.leases import Change, Leases
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 1.0
+
+
+class News:
+    """One life of a replica's place among the others, on a channel of its own.
+
+    ``terms`` says which partitions it serves, with the term of each reign; ``apply`` is told of
+    each life that is over.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        service: str,
+        process: str,
+        *,
+        terms: Callable[[], dict[int, int]],
+        apply: Callable[[Change], None],
+    ) -> None:
+        self.leases = Leases()
+        self._channel = channel
+        self._service = service
+        self._process = process
+        self._terms = terms
+        self._apply = apply
+        self._terms_heard: dict[int, int] = {}
+        self._clock_heard_ms = 0
+        self._beat_number = 0
+        self._echo_at = float("-inf")
+
+    @property
+    def fresh(self) -> bool:
+        """Whether one's own heartbeat comes back."""
+        return time.monotonic() - self._echo_at < 5 * HEARTBEAT_SECONDS
+
+    def now_ms(self) -> int:
+        """Return the time to stamp with: never behind the highest clock heard of."""
+        return max(wall_clock_ms(), self._clock_heard_ms)
+
+    def term_heard(self, partition: int) -> int:
+        """Return the highest term that another replica said it reigns with; 0 for none."""
+        return self._terms_heard.get(partition, 0)
+
+    async def beat(self) -> None:
+        """Say once a second that this replica lives."""
+        while True:
+            self._beat_number += 1
+            await self.say_terms()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def say_terms(self) -> None:
+        """Say which partitions this replica serves."""
+        await self._say(
+            Heartbeat(
+                self._service, self._process, self._beat_number, wall_clock_ms(), self._terms()
+            )
+        )
+
+    async def listen(self) -> None:
+        """Hear what is said, for ever.
+
+        Raises:
+            BrokerUnavailable: the channel is gone.
+        """
+        heard: asyncio.Queue[Arrived] = asyncio.Queue()
+        queue = topology.news(self._process, topology.FROM_GATEWAYS, topology.FROM_SERVICES)
+        await self._channel.declare(queue)
+        await self._channel.consume(queue.name, heard.put_nowait)
+        while True:
+            arrived = await heard.get()
+            try:
+                news = codec.decode(arrived.body, codec.NEWS)
+            except codec.Undecodable as error:
+                log.warning("bad news", action="ignore", error=str(error))
+            else:
+                await self._heed(news)
+            await self._channel.acknowledge(arrived)
+
+    def heard(self, sender: Sender) -> None:
+        """Note that a node spoke through a partition's queue."""
+        self._apply(self.leases.renewed(sender))
+
+    async def _heed(self, news: Heartbeat | Lease | LeaseEnded) -> None:
+        match news:
+            case Lease():
+                self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
+                change = self.leases.renewed(news.sender)
+                if change.refused is not None:
+                    told = LeaseEnded(change.refused, clean=False, superseded=change.superseded)
+                    await self._say(told)
+            case LeaseEnded():
+                change = self.leases.ended(news.sender, clean=news.clean)
+            case Heartbeat(replica=self._process):
+                self._echo_at = time.monotonic()
+                change = self.leases.beat_returned(news.beat)
+                for gone in change.ended:
+                    log.warning("lease ran out", action="expire", node=gone.node_id)
+                    await self._say(LeaseEnded(gone, clean=False))
+            case Heartbeat():
+                self._hear_terms(news)
+                return
+        self._apply(change)
+
+    def _hear_terms(self, news: Heartbeat) -> None:
+        self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
+        if news.service == self._service:
+            for partition, term in news.terms.items():
+                self._terms_heard[partition] = max(term, self.term_heard(partition))
+
+    async def _say(self, news: Heartbeat | LeaseEnded) -> None:
+        to = topology.fanout_address(topology.FROM_SERVICES)
+        await self._channel.publish(codec.encode(news), to)
