@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,6 +31,7 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 DRAIN_SECONDS = 5.0
+RECONNECT_SPREAD_MS = 5000
 
 
 def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -> Node:
@@ -73,14 +75,17 @@ async def listening(node: Node) -> AsyncIterator[int]:
         log.info("clients", action="listen", host=node.settings.host, port=port)
         yield port
     finally:
-        await node.membership.leave()
+        for listener in list(runner.sites):
+            await listener.stop()
         await _send_away(node)
+        await node.membership.leave()
         await runner.cleanup()
 
 
 async def _send_away(node: Node) -> None:
+    """End every conversation; tell the clients to come back at different moments (S5)."""
     for connection in node.connections:
-        connection.end(GoingAway())
+        connection.end(GoingAway(reconnect_after_ms=random.randrange(RECONNECT_SPREAD_MS)))  # noqa: S311
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             while len(node.connections):  # noqa: ASYNC110 - bounded, and only at the end

@@ -44,7 +44,7 @@ class Commands:
         try:
             self._node.membership.require_ready()
         except BrokerUnavailable:
-            self._connection.session.not_joined(effect.new)
+            self._connection.session.not_joined(effect)
             raise
         gained = self._node.subscriptions.add(self._connection, effect.new)
         self._node.uplink.gain(gained)
@@ -55,7 +55,7 @@ class Commands:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await self._node.uplink.introduced(effect.topics)
         except (TimeoutError, BrokerUnavailable) as error:
-            self._drop(self._connection.session.not_joined(effect.new))
+            self._drop(self._connection.session.not_joined(effect))
             raise BrokerUnavailable("The subscription was not confirmed in time") from error
         presence = [topic for topic in effect.topics if topic.startswith("presence.")]
         reply = _status("subscribed", effect)
@@ -65,12 +65,9 @@ class Commands:
         self._connection.expect_snapshot()
         self._node.uplink.ask_presence(self._connection.id, patterns)
 
-    def leave(self, effect: Leave) -> Pending:
+    def leave(self, effect: Leave) -> Reply:
         """Unsubscribe; from here on nothing more of it is written."""
         self._drop(effect.held)
-        return self._left(effect)
-
-    async def _left(self, effect: Leave) -> Reply:
         return Reply(_status("unsubscribed", effect))
 
     def _drop(self, patterns: list[str]) -> None:
@@ -147,12 +144,27 @@ class Commands:
             raise OutcomeUnknown(outcome="unknown")
         else:
             queued = tally.stored.queued
-            reply = _offline(command_id, effect.body.target_user, tally.message_id, queued=queued)
+            reply = self._offline(
+                command_id, effect.body.target_user, tally.message_id, queued=queued
+            )
             if not queued:
                 return Reply(reply)  # not remembered: the same id may be tried again
         if command_id is not None:
             effect.attempt.reply = Reply(reply)
         return Reply(reply)
+
+    def _offline(
+        self, command_id: str | None, user_id: str, message_id: str, *, queued: bool
+    ) -> list[bytes]:
+        """Return the documented Error, and the Ack that the reference's client waits for (A2)."""
+        self._node.metrics.errors.labels(str(NotFound.reply_code)).inc()
+        error = NotFound(f"User {user_id} not found or not connected", queued=queued)
+        reply = [frames.error(error, command_id)]
+        if queued and command_id is not None:
+            reply.append(
+                frames.ack(command_id, "queued", delivered_to=[], server_message_id=message_id)
+            )
+        return reply
 
     def _start(self, attempt: Attempt, submit: Callable[[int | None], Sent]) -> None:
         """Send a command, or its repeat under the old number, unless it is still on its way.
@@ -208,14 +220,3 @@ def _delivered(command_id: str | None, connections: list[str], message_id: str) 
     return [
         frames.ack(command_id, "delivered", delivered_to=connections, server_message_id=message_id)
     ]
-
-
-def _offline(command_id: str | None, user_id: str, message_id: str, *, queued: bool) -> list[bytes]:
-    """Return the reply that the reference documents, and the Ack that its client waits for (A2)."""
-    error = NotFound(f"User {user_id} not found or not connected", queued=queued)
-    reply = [frames.error(error, command_id)]
-    if queued and command_id is not None:
-        reply.append(
-            frames.ack(command_id, "queued", delivered_to=[], server_message_id=message_id)
-        )
-    return reply

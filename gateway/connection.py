@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.core.session import Session
-from gateway.outbox import Outbox, text_frame
+from gateway.outbox import Outbox, Written, text_frame
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.envelopes import DirectDelivery, Opened
 
@@ -37,12 +37,15 @@ class Connection:
         return Opened(self.user_id, self.id, self.session.identity.presence)
 
     def write(self, frame: bytes) -> bool:
-        """Write a finished frame; return whether the socket took it."""
+        """Write a finished frame; return whether the socket has it now (A5)."""
+        return self._hand_over(frame) is Written.SENT
+
+    def _hand_over(self, frame: bytes) -> Written:
         try:
             return self._outbox.write(frame)
         except SlowConsumer as error:
             self.end(error)
-            return False
+            return Written.GONE
 
     def reply(self, frames: list[bytes]) -> None:
         """Write JSON messages."""
@@ -50,10 +53,13 @@ class Connection:
             self.write(b"".join(text_frame(one) for one in frames))
 
     def write_direct(self, message_id: str, frame: bytes) -> bool:
-        """Write a direct message unless it was written before; return whether the client has it."""
+        """Write a direct message unless it was written before; return whether it is on its way.
+
+        What a slow reader's transport holds counts here: to hand it back would double it.
+        """
         if message_id in self._seen:
             return True
-        if not self.write(frame):
+        if self._hand_over(frame) is Written.GONE:
             return False
         self._seen[message_id] = None
         if len(self._seen) > REMEMBERED_MESSAGES:

@@ -14,7 +14,19 @@ from gateway.commands import Commands, Pending
 from gateway.connection import Connection
 from gateway.core.identity import Identity
 from gateway.core.replies import Lane, Reply, Slot
-from gateway.core.session import Fail, Join, Leave, Publish, Renew, Send, Session, Show
+from gateway.core.session import (
+    Effect,
+    Fail,
+    Join,
+    Leave,
+    Publish,
+    Renew,
+    Respond,
+    Send,
+    Session,
+    Show,
+    Turn,
+)
 from gateway.expiry import Expiry
 from gateway.node import Node
 from gateway.outbox import Outbox
@@ -22,7 +34,6 @@ from shared.clock import wall_clock_ms
 from shared.errors import (
     BadRequest,
     BrokerUnavailable,
-    GoingAway,
     MessageTooBig,
     NoWelcome,
     ServiceError,
@@ -63,7 +74,7 @@ class Conversation:
         self._connection = Connection(session, outbox, self._end)
         self._session = session
         self._commands = Commands(node, self._connection)
-        self._topic_lane, self._direct_lane = Lane(), Lane()
+        self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
         self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
@@ -153,59 +164,78 @@ class Conversation:
         if len(text) > MAX_TEXT_BYTES or len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
             self._end(MessageTooBig(limit=MAX_TEXT_BYTES))
             return
-        effect = self._session.receive(text, mint=str(ULID()), now=time.monotonic())
-        self._node.metrics.commands.labels(type(effect).__name__).inc()
+        await self._window.acquire()  # first, so that nothing waits between deciding and doing
+        try:
+            effect = self._session.receive(text, mint=str(ULID()), now=time.monotonic())
+            self._node.metrics.commands.labels(type(effect).__name__).inc()
+            self._perform(effect)
+        except Exception:
+            self._window.release()
+            self._respond(Turn.FREE, self._incident(None))
+
+    def _perform(self, effect: Effect) -> None:
         commands = self._commands
         match effect:
-            case Reply():
-                self._connection.reply(effect.frames)
+            case Join():
+                self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect))
+            case Publish():
+                self._start(Turn.TOPIC, effect.command.id, lambda: commands.publish(effect))
+            case Send():
+                self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect))
+            case Show():
+                self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect))
+            case Respond() | Fail() | Leave() | Renew():
+                self._answer(effect)
+                self._window.release()
+
+    def _answer(self, effect: Respond | Fail | Leave | Renew) -> None:
+        """Answer what needs no waiting."""
+        match effect:
+            case Respond():
+                self._respond(effect.turn, effect.reply)
             case Fail():
                 self._fail(effect)
+            case Leave():
+                self._respond(Turn.TOPIC, self._commands.leave(effect))
             case Renew():
                 self._renew(effect)
-            case Join():
-                await self._perform(effect.id, self._topic_lane, lambda: commands.join(effect))
-            case Leave():
-                await self._perform(effect.id, self._topic_lane, lambda: commands.leave(effect))
-            case Publish():
-                command_id = effect.command.id
-                await self._perform(command_id, self._topic_lane, lambda: commands.publish(effect))
-            case Send():
-                command_id = effect.command.id
-                await self._perform(command_id, self._direct_lane, lambda: commands.send(effect))
-            case Show():
-                await self._perform(effect.id, self._direct_lane, lambda: commands.show(effect))
 
-    async def _perform(
-        self, command_id: str | None, lane: Lane, begin: Callable[[], Pending]
-    ) -> None:
-        """Put a command in line now, and its reply in its place when it comes."""
-        await self._window.acquire()
-        slot = lane.open()
+    def _start(self, turn: Turn, command_id: str | None, begin: Callable[[], Pending]) -> None:
+        """Put a command in line now, and its reply in its turn when it comes."""
+        slot = self._lanes[turn].open()
         try:
             pending = begin()
         except ServiceError as error:
             pending = _failed(error)
-        task = asyncio.create_task(self._finish(command_id, lane, slot, pending))
+        task = asyncio.create_task(self._finish(turn, slot, command_id, pending))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _finish(
-        self, command_id: str | None, lane: Lane, slot: Slot, pending: Pending
+        self, turn: Turn, slot: Slot, command_id: str | None, pending: Pending
     ) -> None:
         try:
             reply = await pending
         except ServiceError as error:
             reply = self._error(error, command_id)
         except Exception:
-            fault = ServiceError(incident=str(ULID()))
-            log.exception("fault", action="incident", incident=fault.details["incident"])
-            reply = self._error(fault, command_id)
+            reply = self._incident(command_id)
         self._window.release()
-        for due in lane.fill(slot, reply):
-            self._connection.reply(due.frames)
-            if due.afterwards is not None:
-                due.afterwards()
+        self._write(self._lanes[turn].fill(slot, reply))
+
+    def _respond(self, turn: Turn, reply: Reply) -> None:
+        """Write a reply that is there already, in its turn."""
+        if turn is Turn.FREE:
+            self._write([reply])
+        else:
+            lane = self._lanes[turn]
+            self._write(lane.fill(lane.open(), reply))
+
+    def _write(self, replies: list[Reply]) -> None:
+        for reply in replies:
+            self._connection.reply(reply.frames)
+            if reply.afterwards is not None:
+                reply.afterwards()
 
     # ---- errors and ends -------------------------------------------------------------------------
 
@@ -213,11 +243,17 @@ class Conversation:
         self._node.metrics.errors.labels(str(error.reply_code)).inc()
         return Reply([frames.error(error, command_id)])
 
+    def _incident(self, command_id: str | None) -> Reply:
+        """Log the exception that is being handled; tell the client only where to find it (S6)."""
+        fault = ServiceError(incident=str(ULID()))
+        log.exception("fault", action="incident", incident=fault.details["incident"])
+        return self._error(fault, command_id)
+
     def _fail(self, effect: Fail) -> None:
         if effect.error.close_code is not None:
             self._end(effect.error, effect.id)
         else:
-            self._connection.reply(self._error(effect.error, effect.id).frames)
+            self._respond(effect.turn, self._error(effect.error, effect.id))
 
     def _end(self, error: ServiceError, command_id: str | None = None) -> None:
         """Write the error, then close with its code; the reading loop ends with that."""
@@ -229,8 +265,7 @@ class Conversation:
             log.info("too slow", action="abort", connection=self._connection.id)
             self._connection.abort()
             return
-        if not isinstance(error, GoingAway):
-            self._connection.reply(self._error(error, command_id).frames)
+        self._connection.reply(self._error(error, command_id).frames)
         self._closing = asyncio.create_task(self._close(error))
 
     async def _close(self, error: ServiceError) -> None:
@@ -245,20 +280,19 @@ class Conversation:
 
     def _renew(self, effect: Renew) -> None:
         try:
-            identity = self._node.verifier.verify(effect.token)
-        except Unauthorized as error:
-            self._fail(Fail(TokenRefused(error.message, **error.details), effect.id))
+            identity = self._node.verifier.renew(effect.token, self._connection.user_id)
+        except TokenRefused as error:
+            self._fail(Fail(error, effect.id, Turn.FREE))
             return
-        if identity.user_id != self._session.identity.user_id:
-            self._fail(Fail(TokenRefused("The new token is another user's"), effect.id))
-            return
-        self._session.identity = identity
+        left = self._session.renewed(identity)
         self._expiry.watch(identity)
         expires_at_ms = int(identity.expires_at * 1000)
         reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
         if effect.id is not None:
             reply.append(frames.ack(effect.id, "ok"))
         self._connection.reply(reply)
+        if left is not None:
+            self._respond(Turn.TOPIC, self._commands.leave(left))
 
 
 async def _failed(error: ServiceError) -> Reply:

@@ -11,6 +11,7 @@ NOTICE_SECONDS = 60.0
 
 LEEWAY_SECONDS = 10.0
 MAX_TIMER_SECONDS = 30 * 86_400.0
+"""What event loops can be asked for in one go."""
 
 
 class Expiry:
@@ -38,5 +39,10 @@ class Expiry:
         self._timers.clear()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        delay = min(max(seconds, 0.0), MAX_TIMER_SECONDS)
-        self._timers.append(asyncio.get_running_loop().call_later(delay, call))
+        loop = asyncio.get_running_loop()
+        if seconds > MAX_TIMER_SECONDS:
+            rest = seconds - MAX_TIMER_SECONDS
+            timer = loop.call_later(MAX_TIMER_SECONDS, lambda: self._later(rest, call))
+        else:
+            timer = loop.call_later(max(seconds, 0.0), call)
+        self._timers.append(timer)

@@ -17,7 +17,7 @@ from gateway.core.subscriptions import Subscriptions
 from gateway.downlink import Downlink
 from gateway.uplink import Uplink
 from shared.broker import topology
-from shared.broker.ports import Arrived, Broker, Channel
+from shared.broker.ports import Arrived, Broker, Channel, raise_when_lost
 from shared.broker.ports import Connection as BrokerConnection
 from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
@@ -64,6 +64,7 @@ class Membership:
         self._subscriptions = subscriptions
         self._connections = connections
         self._boot: Boot | None = None
+        self._leaving = False
         self._booted = asyncio.Event()
         self._ready = asyncio.Event()
         self._terms: dict[tuple[str, int], int] = {}
@@ -71,7 +72,7 @@ class Membership:
     @property
     def ready(self) -> bool:
         """Whether it consumes its queues and everything it knows has been reported."""
-        return self._ready.is_set()
+        return self._ready.is_set() and not self._leaving
 
     def require_ready(self) -> None:
         """Check that commands can be taken.
@@ -130,8 +131,8 @@ class Membership:
         news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_raise_when_lost(publish))
-                group.create_task(_raise_when_lost(consume))
+                for wire in (publish, consume, publisher):
+                    group.create_task(raise_when_lost(wire))
                 for queue, perform in (
                     (inbox, self._downlink.inbox),
                     (direct, self._downlink.direct),
@@ -142,6 +143,7 @@ class Membership:
                     arrivals: asyncio.Queue[Arrived] = asyncio.Queue()
                     await channel.declare(queue)
                     await channel.consume(queue.name, arrivals.put_nowait)
+                    group.create_task(raise_when_lost(channel))
                     group.create_task(_perform_all(channel, arrivals, perform))
                 group.create_task(self._downlink.receipts.run(publisher))
                 await self._begin(
@@ -167,16 +169,19 @@ class Membership:
     async def _renew_lease(self, channel: Channel) -> None:
         assert self._boot is not None  # noqa: S101 - set by _begin, for the type checker
         to = topology.fanout_address(topology.FROM_GATEWAYS)
-        while True:
+        while not self._leaving:
             lease = Lease(self._boot.sender, wall_clock_ms(), len(self._connections))
             try:
                 await channel.publish(codec.encode(lease), to)
             except Unroutable:
                 log.info("no replica listens yet", action="lease")
+            except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
+                log.warning("lease not renewed", action="lease", error=str(error))
             await asyncio.sleep(LEASE_SECONDS)
 
     async def leave(self) -> None:
         """Say that this node is going, so that nobody waits for its lease to run out."""
+        self._leaving = True
         if self._boot is None:
             return
         news = codec.encode(LeaseEnded(self._boot.sender, clean=True))
@@ -197,6 +202,8 @@ class Membership:
             return
         match news:
             case LeaseEnded() if self._boot is not None and news.sender == self._boot.sender:
+                if self._leaving:
+                    return
                 if news.superseded:
                     raise Superseded
                 raise BrokerUnavailable("The lease was lost")
@@ -223,8 +230,3 @@ async def _perform_all(
         arrived = await arrivals.get()
         perform(arrived.body)
         await channel.acknowledge(arrived)
-
-
-async def _raise_when_lost(connection: BrokerConnection) -> None:
-    await connection.lost()
-    raise BrokerUnavailable("A connection was lost")

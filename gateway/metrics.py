@@ -12,7 +12,7 @@ class Metrics:
         gauge = Gauge("realtime_gateway_connections", "Open WebSockets", registry=registry)
         gauge.set_function(connections)
         self.commands = Counter(
-            "realtime_gateway_commands", "Messages from clients", ["type"], registry=registry
+            "realtime_gateway_commands", "Messages from clients", ["effect"], registry=registry
         )
         self.errors = Counter(
             "realtime_gateway_errors", "Errors sent to clients", ["code"], registry=registry

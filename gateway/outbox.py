@@ -1,6 +1,7 @@
 """The one way to a client's socket."""
 
 import asyncio
+from enum import Enum
 from typing import Protocol
 
 from shared.errors import SlowConsumer
@@ -33,6 +34,19 @@ class Pausable(Protocol):
         """Whether the kernel takes no more for now."""
 
 
+class Written(Enum):
+    """What became of a frame."""
+
+    SENT = "sent"
+    """The socket has it."""
+
+    HELD = "held"
+    """The transport has it, until the client reads on."""
+
+    GONE = "gone"
+    """There is no socket any more."""
+
+
 class Outbox:
     """Finished frames in, bytes on the wire, order kept. Nothing here waits."""
 
@@ -40,26 +54,25 @@ class Outbox:
         self._transport = transport
         self._protocol = protocol
 
-    def write(self, frames: bytes) -> bool:
-        """Hand over whole frames; return whether the socket took them.
+    def write(self, frames: bytes) -> Written:
+        """Hand over whole frames; return what became of them.
 
-        While the client reads too slowly the transport holds them, up to ``OUTBOX_BYTES``; frames
-        that it holds are not delivered yet (A5).
+        While the client reads too slowly the transport holds them, up to ``OUTBOX_BYTES``.
 
         Raises:
             SlowConsumer: more than that is held back.
         """
         transport = self._transport
         if transport.is_closing():
-            return False
+            return Written.GONE
         held = transport.get_write_buffer_size()
         if held and held + len(frames) > OUTBOX_BYTES:
             raise SlowConsumer
         try:
             transport.write(frames)
         except RuntimeError:  # uvloop, after an abort
-            return False
-        return not self._protocol.writing_paused
+            return Written.GONE
+        return Written.HELD if self._protocol.writing_paused else Written.SENT
 
     def abort(self) -> None:
         """Drop the socket and all it holds; a close would wait for the client to read."""

@@ -4,7 +4,7 @@ import jwt
 import orjson
 
 from gateway.core.identity import Grants, Identity
-from shared.errors import Unauthorized
+from shared.errors import TokenRefused, Unauthorized
 from shared.settings import Settings
 
 LEEWAY_SECONDS = 10
@@ -56,6 +56,20 @@ class TokenVerifier:
             issued_at=float(claims["iat"]) if "iat" in claims else None,
             presence=orjson.dumps(presence),
         )
+
+    def renew(self, token: str, user_id: str) -> Identity:
+        """Return whom a fresh token for the same user names (S3).
+
+        Raises:
+            TokenRefused: it is not valid, or another user's.
+        """
+        try:
+            identity = self.verify(token)
+        except Unauthorized as error:
+            raise TokenRefused(error.message, **error.details) from error
+        if identity.user_id != user_id:
+            raise TokenRefused("The new token is another user's")
+        return identity
 
     def _grants(self, claims: dict[str, object]) -> Grants:
         roles = claims.get("roles", [])

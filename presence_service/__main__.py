@@ -1,23 +1,25 @@
 """``python -m presence_service``: one presence replica over RabbitMQ."""
 
-from collections.abc import AsyncIterator, Awaitable
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
 from presence_service.app import make_presence
 from shared.broker.rabbitmq import RabbitMQBroker
-from shared.process.run import Ready, run
+from shared.process.run import Ready, background, run
 from shared.settings import Settings
 
 
 @asynccontextmanager
 async def serve(
     settings: Settings, registry: CollectorRegistry
-) -> AsyncIterator[tuple[Ready, Awaitable[None]]]:
+) -> AsyncIterator[tuple[Ready, "asyncio.Future[None]"]]:
     """Start the presence service."""
     service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry)
-    yield (lambda: service.ready), service.run()
+    async with background(service.run()) as running:
+        yield (lambda: service.ready), running
 
 
 if __name__ == "__main__":

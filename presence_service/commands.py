@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from presence_service.core.directory import Diff, Directory
+from presence_service.core.directory import Diff, Directory, Location
 from presence_service.core.mailbox import Limits, Mailboxes
 from presence_service.core.sightings import asked_for, sighting
 from shared.broker import topology
@@ -88,7 +88,8 @@ class PresenceOwner:
     ) -> None:
         match fact:
             case ConnectionOpened():
-                self._changed(self.directory.opened(sender, fact.connection, now_ms=now_ms))
+                diff = self.directory.opened(sender, fact.connection, now_ms=now_ms)
+                self._changed(diff, now_ms)
             case ConnectionClosed():
                 self.directory.closed(fact.user_id, [fact.connection_id], now_ms=now_ms)
             case ConnectionsReport():
@@ -102,13 +103,13 @@ class PresenceOwner:
         diff = self.directory.report(
             sender, command.connections, first=command.first, last=command.last, now_ms=now_ms
         )
-        self._changed(Diff(appeared=diff.appeared) if known_before else diff)
+        self._changed(Diff(appeared=diff.appeared) if known_before else diff, now_ms)
 
-    def _changed(self, diff: Diff) -> None:
+    def _changed(self, diff: Diff, now_ms: int) -> None:
         for user_id in diff.joined:
             self._announce(user_id)
         for location in diff.appeared:
-            self._drain(location.user_id, location.connection_id, location.sender)
+            self._drain(location, now_ms)
 
     def _announce(self, user_id: str) -> None:
         self._effects.announcements.append(sighting(self.directory.people[user_id]))
@@ -186,10 +187,10 @@ class PresenceOwner:
             self.mailboxes.keep(delivery)
             self._answer_stored(delivery, queued=True)
 
-    def _drain(self, user_id: str, connection_id: str, sender: Sender) -> None:
-        for entry in self.mailboxes.drain(user_id, now_ms=self._last_stamp_ms):
-            entry.nodes = [sender.node_id]
-            entry.connection_id = connection_id
+    def _drain(self, location: Location, now_ms: int) -> None:
+        for entry in self.mailboxes.drain(location.user_id, now_ms=now_ms):
+            entry.nodes = [location.sender.node_id]
+            entry.connection_id = location.connection_id
             entry.queued = True
             entry.report_to = ""
             if not self._give(entry):

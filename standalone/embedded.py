@@ -1,7 +1,7 @@
 """All three services in one process, over a broker in its memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
@@ -10,14 +10,14 @@ from gateway.app import listening, make_node, run_node
 from presence_service.app import make_presence
 from router.app import make_router
 from shared.broker.memory import MemoryBroker
-from shared.process.run import Ready
+from shared.process.run import Ready, background
 from shared.settings import Settings
 
 
 @asynccontextmanager
 async def serve(
     settings: Settings, registry: CollectorRegistry
-) -> AsyncIterator[tuple[Ready, Awaitable[None]]]:
+) -> AsyncIterator[tuple[Ready, "asyncio.Future[None]"]]:
     """Start everything; ready when the gateway is a member of its one-process cluster."""
     broker = MemoryBroker()
     router = make_router(settings, broker, registry)
@@ -30,5 +30,5 @@ async def serve(
             group.create_task(presence.run())
             group.create_task(run_node(node))
 
-    async with listening(node):
-        yield (lambda: router.ready and presence.ready and node.membership.ready), run()
+    async with background(run()) as running, listening(node):
+        yield (lambda: router.ready and presence.ready and node.membership.ready), running

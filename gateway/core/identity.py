@@ -55,7 +55,7 @@ class Grants:
         Raises:
             Forbidden: not.
         """
-        if not any(contains(grant, (user_word(user_id),)) for grant in self.direct):
+        if not any(grant in {("*",), ("#",), (user_word(user_id),)} for grant in self.direct):
             raise Forbidden("Not granted: direct messages to this user", right="direct")
 
 

@@ -5,6 +5,8 @@ Feed it what arrived; it answers with what must happen.
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
 from typing import Protocol, TypeAlias
 
 from gateway.core.identity import Identity, Right
@@ -43,12 +45,29 @@ class Attempt:
     """What ended it, if it succeeded."""
 
 
+class Turn(Enum):
+    """Whose turn a reply awaits (R1)."""
+
+    FREE = "free"
+    TOPIC = "topic"
+    DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class Respond:
+    """Write this reply."""
+
+    reply: Reply
+    turn: Turn
+
+
 @dataclass(frozen=True)
 class Fail:
     """Write this error; close if it has a close code."""
 
     error: ServiceError
-    id: str | None = None
+    id: str | None
+    turn: Turn
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,8 @@ class Join:
     new: list[str]
     active: int
     id: str | None
+    mark: int
+    """Tells this subscription from an earlier or later one to the same pattern."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +126,16 @@ class Renew:
     id: str | None
 
 
-Effect: TypeAlias = Reply | Fail | Join | Leave | Publish | Send | Show | Renew
+Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Renew
+
+
+TURNS: dict[type[client.Body], Turn] = {
+    client.Subscribe: Turn.TOPIC,
+    client.Unsubscribe: Turn.TOPIC,
+    client.Broadcast: Turn.TOPIC,
+    client.DirectMessage: Turn.DIRECT,
+    client.Presence: Turn.DIRECT,
+}
 
 
 @dataclass
@@ -115,42 +145,55 @@ class Session:
     identity: Identity
     connection_id: str
     max_subscriptions: int
-    patterns: set[str] = field(default_factory=set)
+    patterns: dict[str, int] = field(default_factory=dict)
+    """What this connection is subscribed to, with the mark of the subscription."""
+
     strikes: int = 0
     _attempts: OrderedDict[str, Attempt] = field(default_factory=OrderedDict)
+    _marks: "count[int]" = field(default_factory=count)
 
     def receive(self, text: str, *, mint: str, now: float) -> Effect:
         """Decide what a text message leads to.
 
         ``mint`` is a fresh ULID for a message id; ``now`` is monotonic, in seconds.
         """
-        command: client.Command | None = None
+        turn = Turn.TOPIC  # what cannot be read may have been any command
         try:
             command = client.parse(text)
+            turn = TURNS.get(type(command.body), Turn.FREE)
             effect = self._decide(command, mint, now)
-        except BadRequest as error:
-            return self._refuse(error, command.id if command else None)
         except ServiceError as error:
-            return Fail(error, command.id if command else None)
+            return self._fail(error, turn)
         self.strikes = 0
         return effect
 
     def refuse(self, error: BadRequest) -> Fail:
         """Count a bad message that is no text."""
-        return self._refuse(error, None)
+        return self._fail(error, Turn.TOPIC)
 
-    def _refuse(self, error: BadRequest, command_id: str | None) -> Fail:
-        self.strikes += 1
-        if self.strikes >= MAX_STRIKES:
-            return Fail(TooManyBadMessages(**error.details), command_id)
-        return Fail(error, command_id)
+    def _fail(self, error: ServiceError, turn: Turn) -> Fail:
+        command_id = error.details.pop("message_id", None)
+        if isinstance(error, BadRequest):
+            self.strikes += 1
+            if self.strikes >= MAX_STRIKES:
+                error = TooManyBadMessages(**error.details)
+        return Fail(error, command_id, turn)
 
     def _decide(self, command: client.Command, mint: str, now: float) -> Effect:
+        try:
+            return self._effect(command, mint, now)
+        except ServiceError as error:
+            if command.id is not None:
+                error.details["message_id"] = command.id
+            raise
+
+    def _effect(self, command: client.Command, mint: str, now: float) -> Effect:
         match command.body:
             case client.Ping(timestamp=timestamp):
-                return Reply([frames.pong(bytes(timestamp), command.id), *self._ok(command)])
+                pong = frames.pong(bytes(timestamp), command.id)
+                return Respond(Reply([pong, *_ok(command)]), Turn.FREE)
             case client.Pong():
-                return Reply(self._ok(command))
+                return Respond(Reply(_ok(command)), Turn.FREE)
             case client.Subscribe(topics=topics):
                 return self._join(topics, command.id)
             case client.Unsubscribe(topics=topics):
@@ -164,9 +207,6 @@ class Session:
             case client.Authenticate(token=token):
                 return Renew(token, command.id)
 
-    def _ok(self, command: client.Command) -> list[bytes]:
-        return [] if command.id is None else [frames.ack(command.id, "ok")]
-
     # ---- topics ----------------------------------------------------------------------------------
 
     def _join(self, requested: list[str], command_id: str | None) -> Join:
@@ -176,23 +216,32 @@ class Session:
         new = [topic for topic in topics if topic not in self.patterns]
         if len(self.patterns) + len(new) > self.max_subscriptions:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
-        self.patterns.update(new)
-        return Join(topics, new, len(self.patterns), command_id)
+        mark = next(self._marks)
+        self.patterns.update(dict.fromkeys(new, mark))
+        return Join(topics, new, len(self.patterns), command_id, mark)
 
     def _require_subscribe(self, topic: str) -> None:
         try:
-            words = parse_pattern(topic)
-            right: Right = "presence" if words[0] == "presence" else "subscribe"
-            self.identity.grants.require(right, words)
+            _check_granted(self.identity, topic)
         except (BadRequest, Forbidden) as error:
             error.details["topics"] = [topic[:256]]
             raise
 
-    def not_joined(self, patterns: list[str]) -> list[str]:
-        """Undo a subscription that failed; return those patterns that were still held."""
-        undone = [pattern for pattern in patterns if pattern in self.patterns]
-        self.patterns.difference_update(undone)
-        return undone
+    def not_joined(self, join: Join) -> list[str]:
+        """Undo a subscription that failed; return what of it was still held."""
+        return self._drop([one for one in join.new if self.patterns.get(one) == join.mark])
+
+    def _drop(self, patterns: list[str]) -> list[str]:
+        held = [pattern for pattern in patterns if pattern in self.patterns]
+        for pattern in held:
+            del self.patterns[pattern]
+        return held
+
+    def renewed(self, identity: Identity) -> Leave | None:
+        """Go on with a fresh token; what it no longer grants is left."""
+        self.identity = identity
+        revoked = [pattern for pattern in self.patterns if not _granted(identity, pattern)]
+        return self._leave(revoked, None) if revoked else None
 
     def _leave(self, requested: list[str], command_id: str | None) -> Leave:
         topics = _distinct(requested)
@@ -202,7 +251,7 @@ class Session:
             except BadRequest as error:
                 error.details["topics"] = [topic[:256]]
                 raise
-        held = self.not_joined(topics)
+        held = self._drop(topics)
         return Leave(topics, held, len(self.patterns), command_id)
 
     # ---- messages --------------------------------------------------------------------------------
@@ -216,7 +265,7 @@ class Session:
         self.identity.grants.require("publish", words)
         attempt = self._attempt(command.id, message_id, now)
         if attempt.reply is not None:
-            return attempt.reply
+            return Respond(attempt.reply, Turn.TOPIC)
         return Publish(body, command, attempt)
 
     def _send(
@@ -225,7 +274,7 @@ class Session:
         self.identity.grants.require_direct(body.target_user)
         attempt = self._attempt(command.id, message_id, now)
         if attempt.reply is not None:
-            return attempt.reply
+            return Respond(attempt.reply, Turn.DIRECT)
         return Send(body, command, attempt)
 
     def _attempt(self, command_id: str | None, message_id: str, now: float) -> Attempt:
@@ -238,6 +287,24 @@ class Session:
         if command_id is None:
             return Attempt(message_id, now)
         return self._attempts.setdefault(command_id, Attempt(message_id, now))
+
+
+def _check_granted(identity: Identity, pattern: str) -> None:
+    words = parse_pattern(pattern)
+    right: Right = "presence" if words[0] == "presence" else "subscribe"
+    identity.grants.require(right, words)
+
+
+def _granted(identity: Identity, pattern: str) -> bool:
+    try:
+        _check_granted(identity, pattern)
+    except Forbidden:
+        return False
+    return True
+
+
+def _ok(command: client.Command) -> list[bytes]:
+    return [] if command.id is None else [frames.ack(command.id, "ok")]
 
 
 def _distinct(requested: list[str]) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from shared.errors import BrokerUnavailable
+
 
 class QueueKind(Enum):
     """How a queue lives and who may read it."""
@@ -131,3 +133,20 @@ class Broker(Protocol):
         Raises:
             BrokerUnavailable: it cannot be reached now.
         """
+
+
+class Losable(Protocol):
+    """A connection, a channel, or what lives on one."""
+
+    async def lost(self) -> None:
+        """Return when it is gone."""
+
+
+async def raise_when_lost(wire: Losable) -> None:
+    """Wait until a wire is lost.
+
+    Raises:
+        BrokerUnavailable: it is.
+    """
+    await wire.lost()
+    raise BrokerUnavailable("A connection or channel was lost")

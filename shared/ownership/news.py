@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 
 import structlog
+from ulid import ULID
 
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel
 from shared.clock import wall_clock_ms
+from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
 from shared.ownership.leases import Change, Leases
@@ -62,7 +64,10 @@ class News:
         """Say once a second that this replica lives."""
         while True:
             self._beat_number += 1
-            await self.say_terms()
+            try:
+                await self.say_terms()
+            except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
+                log.warning("no heartbeat", action="beat", error=str(error))
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def say_terms(self) -> None:
@@ -80,7 +85,8 @@ class News:
             BrokerUnavailable: the channel is gone.
         """
         heard: asyncio.Queue[Arrived] = asyncio.Queue()
-        queue = topology.news(self._process, topology.FROM_GATEWAYS, topology.FROM_SERVICES)
+        name = f"{self._process}.{ULID()}"  # an old name stays locked for a while
+        queue = topology.news(name, topology.FROM_GATEWAYS, topology.FROM_SERVICES)
         await self._channel.declare(queue)
         await self._channel.consume(queue.name, heard.put_nowait)
         while True:
@@ -92,6 +98,10 @@ class News:
             else:
                 await self._heed(news)
             await self._channel.acknowledge(arrived)
+
+    async def lost(self) -> None:
+        """Return when nothing can be heard any more."""
+        await self._channel.lost()
 
     def heard(self, sender: Sender) -> None:
         """Note that a node spoke through a partition's queue."""

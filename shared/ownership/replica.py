@@ -9,7 +9,7 @@ import structlog
 from ulid import ULID
 
 from shared.broker import topology
-from shared.broker.ports import Arrived, Broker, Channel, Connection
+from shared.broker.ports import Arrived, Broker, Channel, Connection, raise_when_lost
 from shared.errors import BrokerUnavailable
 from shared.messages.envelopes import Sender
 from shared.ownership.effects import Owner
@@ -120,7 +120,8 @@ class Replica:
             news = self._news = await self._join(connection)
             self._reigning = [Reigning() for _ in range(self._partitions)]
             async with asyncio.TaskGroup() as group:
-                group.create_task(_raise_when_lost(connection))
+                group.create_task(raise_when_lost(connection))
+                group.create_task(raise_when_lost(news))
                 group.create_task(news.listen())
                 group.create_task(news.beat())
                 group.create_task(self._tick())
@@ -222,8 +223,3 @@ async def _next_arrived(arrivals: "asyncio.Queue[Arrived | Signal]") -> Arrived:
                 return arrived
             case Signal.LOST:
                 raise BrokerUnavailable("The channel was lost")
-
-
-async def _raise_when_lost(connection: Connection) -> None:
-    await connection.lost()
-    raise BrokerUnavailable("The connection was lost")

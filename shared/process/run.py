@@ -5,8 +5,8 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -23,9 +23,11 @@ STOP_SECONDS = 10.0
 
 Ready = Callable[[], bool]
 Serve = Callable[
-    [Settings, CollectorRegistry], AbstractAsyncContextManager[tuple[Ready, Awaitable[None]]]
+    [Settings, CollectorRegistry],
+    AbstractAsyncContextManager[tuple[Ready, "asyncio.Future[None]"]],
 ]
-"""A context that starts a service and yields whether it is ready, and what runs until it fails."""
+"""A context that runs a service; it yields whether it is ready, and a future that never ends
+unless the service fails."""
 
 
 def run(serve: Serve, **given: Any) -> None:
@@ -52,22 +54,29 @@ async def _main(serve: Serve, settings: Settings) -> None:
     with _monitor(settings, loop):
         async with serve(settings, registry) as (ready, running):
             async with admin_server(settings, registry, ready):
-                await _until_stopped(stop, running)
+                await _until(stop, running)
             log.info("stopping", action="stop")
 
 
-async def _until_stopped(stop: asyncio.Event, running: Awaitable[None]) -> None:
+async def _until(stop: asyncio.Event, running: "asyncio.Future[None]") -> None:
     """Wait for a signal; a service that ends by itself has failed, and its error is raised."""
-    service = asyncio.ensure_future(running)
     stopped = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {running, stopped}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if running.done():
+        running.result()
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Future[None]"]:
+    """Run something until the end of the context; yield its future."""
+    task = asyncio.create_task(work)
     try:
-        await asyncio.wait({service, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if service.done():
-            service.result()
+        yield task
     finally:
-        for task in (service, stopped):
-            task.cancel()
-        await asyncio.wait({service, stopped}, timeout=STOP_SECONDS)
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
 
 
 def _monitor(

@@ -141,6 +141,31 @@ async def test_a_killed_rabbitmq_that_returns_is_used_again_and_no_socket_is_clo
     await talk_while(cluster, kill_and_restart)
 
 
+async def test_a_gateway_that_stops_says_so_and_its_users_have_the_grace_to_return(
+    cluster: LocalCluster,
+) -> None:
+    places = [(url_of(cluster, 0), "watcher"), (url_of(cluster, 1), "mover")]
+    leaver = cluster.of("gateway")[1]
+    async with clients(*places) as (watcher, mover):
+        await watcher.subscribe("presence.mover", "presence.homeless")
+        await mover.subscribe("moving.topic")
+        hearing = Hearing(watcher)
+        async with clients((url_of(cluster, 1), "homeless")):
+            await hearing.until(lambda one: one["data"].get("user_id") == "homeless")
+            await asyncio.to_thread(leaver.stop)
+            assert await mover.closed == 1001
+            try:
+                ack = await watcher.broadcast("moving.topic", {})
+                assert (ack["status"], ack["recipients"]) == ("delivered", 0)
+                async with clients((url_of(cluster, 0), "mover")):
+                    gone = await hearing.until(lambda one: one["data"].get("status") == "offline")
+                    assert gone["data"]["user_id"] == "homeless"
+            finally:
+                hearing.stop()
+                leaver.start()
+                await asyncio.to_thread(cluster.wait_ready)
+
+
 async def test_a_killed_gateways_users_are_offline_and_its_interest_is_gone(
     cluster: LocalCluster,
 ) -> None:
