@@ -141,6 +141,13 @@ async def test_a_killed_rabbitmq_that_returns_is_used_again_and_no_socket_is_clo
     await talk_while(cluster, kill_and_restart)
 
 
+async def sure(client: Client) -> None:
+    """Wait until the routers know all nodes again, after RabbitMQ was restarted."""
+    async with asyncio.timeout(RESUME_SECONDS + SLACK_SECONDS):
+        while (await client.broadcast("any.topic", {}))["status"] != "delivered":
+            await asyncio.sleep(0.2)
+
+
 async def test_a_gateway_that_stops_says_so_and_its_users_have_the_grace_to_return(
     cluster: LocalCluster,
 ) -> None:
@@ -149,6 +156,7 @@ async def test_a_gateway_that_stops_says_so_and_its_users_have_the_grace_to_retu
     async with clients(*places) as (watcher, mover):
         await watcher.subscribe("presence.mover", "presence.homeless")
         await mover.subscribe("moving.topic")
+        await sure(watcher)
         hearing = Hearing(watcher)
         async with clients((url_of(cluster, 1), "homeless")):
             await hearing.until(lambda one: one["data"].get("user_id") == "homeless")
