@@ -110,5 +110,7 @@ class Downlink:
     def hand_back(self, connection: Connection) -> None:
         """Return what was held for a connection that never came to its Welcome."""
         held, connection.held = connection.held, []
+        others = self._fanout.others_of(connection)
         for delivery in held:
-            self._report(delivery, [])
+            if delivery.connection_id or not others:  # else one of them has it, or will
+                self._report(delivery, [])

@@ -46,15 +46,12 @@ class TokenVerifier:
         user_id = claims["sub"]
         if not (0 < len(user_id) <= MAX_USER_ID and user_id.isprintable()):
             raise Unauthorized("The claim sub must be 1 to 128 printable characters", claim="sub")
-        presence = claims.get("presence", {})
-        if not isinstance(presence, dict):
-            raise Unauthorized("The claim presence must be an object", claim="presence")
         return Identity(
             user_id=user_id,
             grants=self._grants(claims),
-            expires_at=min(float(claims["exp"]), LAST_INSTANT),
-            issued_at=float(claims["iat"]) if "iat" in claims else None,
-            presence=orjson.dumps(presence),
+            expires_at=_instant(claims["exp"]),
+            issued_at=_instant(claims["iat"]) if "iat" in claims else None,
+            presence=_presence(claims.get("presence", {})),
         )
 
     def renew(self, token: str, user_id: str) -> Identity:
@@ -76,6 +73,19 @@ class TokenVerifier:
         if isinstance(roles, list) and "admin" in roles:
             return ADMIN
         return Grants.read(claims.get("permissions", self._default_permissions))
+
+
+def _instant(seconds: float) -> float:
+    return float(min(int(seconds), LAST_INSTANT))
+
+
+def _presence(claim: object) -> bytes:
+    if not isinstance(claim, dict):
+        raise Unauthorized("The claim presence must be an object", claim="presence")
+    try:
+        return orjson.dumps(claim)
+    except TypeError as error:  # a number or a text that JSON cannot hold exactly
+        raise Unauthorized("The claim presence is no plain JSON", claim="presence") from error
 
 
 ADMIN = Grants.read(

@@ -132,8 +132,9 @@ class PresenceOwner:
         message_id = command.message_id
         if command.idempotency_key:
             key = (command.from_user, command.idempotency_key)
-            message_id = self._keys.find(*key, now_ms) or message_id
-            self._keys.keep(*key, message_id, now_ms)
+            if (done := self._keys.find(*key, now_ms)) is None:
+                self._keys.keep(*key, message_id, now_ms)
+            message_id = done or message_id
         delivery = DirectDelivery(
             message_id=message_id,
             target_user=command.target_user,

@@ -36,11 +36,12 @@ def read_offer(
     protocols = [name.strip() for line in offered for name in line.split(",") if name.strip()]
     carriers = [name for name in protocols if name.startswith(TOKEN_PREFIX)]
     tokens = {name.removeprefix(TOKEN_PREFIX) for name in carriers}
-    tokens.update(token for token in query_tokens if token)
+    tokens.update(query_tokens)
     for header in authorization:
         scheme, _, token = header.partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
+        if scheme.lower() == "bearer":
             tokens.add(token.strip())
+    tokens.discard("")
     if len(tokens) > 1:
         raise BadRequest("Two different tokens in one request", field="token")
     versions = [name for name in protocols if _VERSIONED.match(name)]
@@ -61,5 +62,8 @@ def origin_allowed(
         return True
     if not development:
         return False
-    name = urlsplit(origin).hostname
-    return name is not None and (name in _LOOPBACK or name == urlsplit(f"//{host}").hostname)
+    try:
+        name, own = urlsplit(origin).hostname, urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and (name in _LOOPBACK or name == own)

@@ -60,10 +60,12 @@ class Grants:
 
 
 def _patterns(name: str, listed: Any) -> tuple[Pattern, ...]:
+    claim = f"permissions.{name}"
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise Unauthorized(f"The claim {claim} must list patterns", claim=claim)
     try:
         return tuple(parse_pattern(text) for text in listed)
-    except (BadRequest, TypeError, AttributeError) as error:
-        claim = f"permissions.{name}"
+    except BadRequest as error:
         raise Unauthorized(f"The claim {claim} must list patterns", claim=claim) from error
 
 

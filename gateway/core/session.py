@@ -39,6 +39,7 @@ class Attempt:
     """A delivering command under one id of this connection, for when it is repeated (A7)."""
 
     message_id: str
+    destination: str
     at: float
     sent: Sent | None = None
     reply: Reply | None = None
@@ -241,7 +242,9 @@ class Session:
         """Go on with a fresh token; what it no longer grants is left."""
         self.identity = identity
         revoked = [pattern for pattern in self.patterns if not _granted(identity, pattern)]
-        return self._leave(revoked, None) if revoked else None
+        if not revoked:
+            return None
+        return Leave(revoked, self._drop(revoked), len(self.patterns), None)
 
     def _leave(self, requested: list[str], command_id: str | None) -> Leave:
         topics = _distinct(requested)
@@ -263,7 +266,7 @@ class Session:
         if is_reserved(words[0]):
             raise Forbidden("Only the service speaks on this topic", topic=body.topic)
         self.identity.grants.require("publish", words)
-        attempt = self._attempt(command.id, message_id, now)
+        attempt = self._attempt(command.id, message_id, body.topic, now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.TOPIC)
         return Publish(body, command, attempt)
@@ -272,21 +275,29 @@ class Session:
         self, body: client.DirectMessage, command: client.Command, message_id: str, now: float
     ) -> Effect:
         self.identity.grants.require_direct(body.target_user)
-        attempt = self._attempt(command.id, message_id, now)
+        attempt = self._attempt(command.id, message_id, f"@{body.target_user}", now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.DIRECT)
         return Send(body, command, attempt)
 
-    def _attempt(self, command_id: str | None, message_id: str, now: float) -> Attempt:
+    def _attempt(
+        self, command_id: str | None, message_id: str, destination: str, now: float
+    ) -> Attempt:
         """Find the command's earlier attempt, or note this one as the first."""
         while self._attempts:
             oldest = next(iter(self._attempts.values()))
             if now - oldest.at <= REPEAT_SECONDS and len(self._attempts) < MAX_REMEMBERED:
                 break
             self._attempts.popitem(last=False)
+        fresh = Attempt(message_id, destination, now)
         if command_id is None:
-            return Attempt(message_id, now)
-        return self._attempts.setdefault(command_id, Attempt(message_id, now))
+            return fresh
+        earlier = self._attempts.get(command_id)
+        if earlier is not None and (earlier.reply or earlier.destination == destination):
+            return earlier
+        self._attempts.pop(command_id, None)  # it failed, and the id now means something else
+        self._attempts[command_id] = fresh
+        return fresh
 
 
 def _check_granted(identity: Identity, pattern: str) -> None:

@@ -19,7 +19,7 @@ class Tally:
     written: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, answer: Answer) -> None:
-        """Take one answer in. A second one of the same node replaces the first."""
+        """Take one answer in. A node may report a direct message in parts (S7)."""
         match answer:
             case Routed():
                 self.routed, self.message_id = answer, answer.message_id
@@ -30,7 +30,7 @@ class Tally:
             case Receipt():
                 self.receipts[answer.node_id] = answer.recipients
             case DirectReceipt():
-                self.written[answer.node_id] = answer.delivered_to
+                self.written.setdefault(answer.node_id, []).extend(answer.delivered_to)
 
     @property
     def answered(self) -> bool:

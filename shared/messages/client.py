@@ -146,7 +146,8 @@ def parse(text: str) -> Command:
     """
     frame = text.encode("utf-8", "surrogatepass")
     if nesting(frame) > MAX_DEPTH:
-        raise BadRequest(f"Nested deeper than {MAX_DEPTH} levels", limit=MAX_DEPTH)
+        reason = f"nested deeper than {MAX_DEPTH} levels"
+        raise BadRequest(f"message: {reason}", field="message", reason=reason, limit=MAX_DEPTH)
     head = _convert(frame, _Head, at="")
     command_id = _command_id(head.id)
     try:
@@ -164,7 +165,8 @@ def _command(head: _Head, command_id: str | None) -> Command:
     if name in SERVER_ONLY:
         raise Forbidden(f"Only the server sends {name}", field="type")
     if (kind := BODIES.get(name)) is None:
-        raise BadRequest(f"Unknown type {name[:64]!r}", field="type", known=sorted(BODIES))
+        reason = f"unknown type {name[:64]!r}"
+        raise BadRequest(f"type: {reason}", field="type", reason=reason, known=sorted(BODIES))
     if bytes(head.data)[:1] != b"{":
         raise BadRequest("data must be an object", field="data", reason="not an object")
     body = _convert(bytes(head.data), kind, at="data")
@@ -191,7 +193,8 @@ def _headers(raw: Raw) -> tuple[Headers, list[bytes]]:
         return Headers(), []
     headers = _convert(bytes(raw), Headers, at="metadata")
     if headers.idempotency_key is not None and not headers.idempotency_key.isprintable():
-        raise BadRequest("idempotency_key must be printable", field="metadata.idempotency_key")
+        where, reason = "metadata.idempotency_key", "not printable"
+        raise BadRequest(f"{where}: {reason}", field=where, reason=reason)
     members = _convert(bytes(raw), dict[str, Raw], at="metadata")
     kept = {name: value for name, value in members.items() if name not in FOR_THE_SERVER | OURS}
     return headers, [msgspec.json.encode(name) + b":" + bytes(kept[name]) for name in kept]

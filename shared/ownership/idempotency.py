@@ -28,6 +28,7 @@ class IdempotencyKeys(Generic[Value]):
     def keep(self, user_id: str, key: str, value: Value, now_ms: int) -> None:
         """Remember what was done under this key."""
         self._kept[(user_id, key)] = (now_ms, value)
+        self._kept.move_to_end((user_id, key))
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
 

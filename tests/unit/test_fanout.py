@@ -1,0 +1,193 @@
+"""One delivery to many sockets: gateway/fanout.py, with connections that have no sockets."""
+
+import json
+
+import pytest
+
+from gateway.outbox import text_frame
+from shared.errors import SlowConsumer
+from shared.messages import frames
+from tests.unit.builders import direct_delivery, topic_delivery
+from tests.unit.gateway_node import GatewayNode
+
+
+@pytest.fixture
+def node() -> GatewayNode:
+    return GatewayNode()
+
+
+# ---- broadcasts ----------------------------------------------------------------------------------
+
+
+def test_all_who_want_a_topic_are_written_the_same_frame(node):
+    first = node.client("c1", "bob", "chat.*")
+    second = node.client("c2", "eve", "chat.general")
+    other = node.client("c3", "eve", "news")
+    delivery = topic_delivery()
+
+    assert node.fanout.to_topic(delivery, 0) == 2
+    assert first.frames == second.frames == [text_frame(frames.topic_delivery(delivery))]
+    assert first.frames[0] is second.frames[0]
+    assert other.frames == []
+
+
+def test_overlapping_patterns_make_one_copy(node):
+    client = node.client("c1", "bob", "chat.*", "chat.general", "chat.#", "#")
+
+    assert node.fanout.to_topic(topic_delivery(), 0) == 1
+    assert len(client.frames) == 1
+
+
+def test_the_sender_hears_itself_unless_it_opted_out(node):
+    own = node.client("c1", "alice", "chat.general")
+    other = node.client("c2", "alice", "chat.general")
+
+    assert node.fanout.to_topic(topic_delivery(number=1), 0) == 2
+    assert node.fanout.to_topic(topic_delivery(number=2, except_connection="c1"), 0) == 1
+    assert len(own.frames) == 1
+    assert len(other.frames) == 2
+
+
+def test_a_slow_reader_is_written_but_not_counted(node):
+    client = node.client("c1", "bob", "chat.general")
+    client.slow = True
+
+    assert node.fanout.to_topic(topic_delivery(), 0) == 0
+    assert len(client.frames) == 1
+
+
+def test_a_reader_that_is_much_too_slow_is_ended_and_holds_up_nobody(node):
+    stuck = node.client("c1", "bob", "chat.general")
+    stuck.overdue = True
+    other = node.client("c2", "bob", "chat.general")
+
+    assert node.fanout.to_topic(topic_delivery(), 0) == 1
+    assert [type(error) for error in stuck.ended] == [SlowConsumer]
+    assert len(other.frames) == 1
+
+
+def test_a_repeat_is_written_to_nobody_and_answered_with_the_first_count(node):
+    client = node.client("c1", "bob", "chat.general")
+
+    assert node.fanout.to_topic(topic_delivery(number=5, message_id="m5"), 0) == 1
+    assert node.fanout.to_topic(topic_delivery(number=6, message_id="m6"), 0) == 1
+    node.client("c2", "eve", "chat.general")
+    assert node.fanout.to_topic(topic_delivery(number=5, message_id="m5"), 0) == 1
+    assert node.fanout.to_topic(topic_delivery(number=6, message_id="m6"), 0) == 1
+    assert len(client.frames) == 2
+
+
+def test_numbers_are_a_process_and_partitions_own(node):
+    client = node.client("c1", "bob", "chat.general")
+    for process, partition in (("p1", 0), ("p1", 1), ("p2", 0)):
+        node.fanout.to_topic(topic_delivery(process=process, number=7), partition)
+
+    assert len(client.frames) == 3
+
+
+def test_a_repeat_of_what_was_never_here_counts_nobody(node):
+    node.client("c1", "bob", "chat.general")
+    node.fanout.to_topic(topic_delivery(number=9), 0)
+
+    assert node.fanout.to_topic(topic_delivery(number=8, message_id="other"), 0) == 0
+
+
+# ---- presence snapshots --------------------------------------------------------------------------
+
+
+def snapshot_part(number: int, user_id: str):
+    return topic_delivery(
+        number=number,
+        topic=f"presence.{user_id}",
+        presence=True,
+        payload=frames.presence(user_id, "online", 0, b"{}"),
+        only_connection="c1",
+        report_to="",
+    )
+
+
+def test_a_snapshot_reaches_only_the_connection_that_asked_up_to_its_limit(node):
+    asker = node.client("c1", "bob", "presence.*")
+    other = node.client("c2", "bob", "presence.*")
+    asker.connection.snapshot_left = 2
+
+    for number, user_id in enumerate(("a", "b", "c"), 1):
+        node.fanout.to_topic(snapshot_part(number, user_id), 0)
+
+    assert [one["data"]["user_id"] for one in asker.heard] == ["a", "b"]
+    assert other.frames == []
+
+
+def test_a_snapshot_for_who_has_unsubscribed_meanwhile_is_not_written(node):
+    asker = node.client("c1", "bob")
+    asker.connection.expect_snapshot()
+
+    assert node.fanout.to_topic(snapshot_part(1, "a"), 0) == 0
+    assert asker.frames == []
+
+
+# ---- direct messages -----------------------------------------------------------------------------
+
+
+def test_a_direct_message_goes_to_all_connections_of_its_user(node):
+    phone, laptop, other = node.client("c1"), node.client("c2"), node.client("c3", "eve")
+
+    assert node.fanout.to_user(direct_delivery()) == ["c1", "c2"]
+    assert phone.frames == laptop.frames == [text_frame(frames.direct_delivery(direct_delivery()))]
+    assert other.frames == []
+
+
+def test_a_message_from_the_mailbox_goes_to_one_connection(node):
+    phone, laptop = node.client("c1"), node.client("c2")
+
+    assert node.fanout.to_user(direct_delivery(connection_id="c2", queued=True)) == ["c2"]
+    assert phone.frames == []
+    assert json.dumps(laptop.heard[0]).count('"queued": true') == 1
+
+
+def test_a_direct_message_for_nobody_here_is_had_by_nobody(node):
+    node.client("c3", "eve")
+
+    assert node.fanout.to_user(direct_delivery()) == []
+    assert node.fanout.to_user(direct_delivery(connection_id="c9")) == []
+
+
+def test_a_direct_message_is_written_to_a_connection_once_however_often_it_comes(node):
+    client = node.client("c1")
+
+    assert node.fanout.to_user(direct_delivery()) == ["c1"]
+    assert node.fanout.to_user(direct_delivery()) == ["c1"]
+    assert len(client.frames) == 1
+
+
+def test_a_direct_message_is_on_its_way_to_a_slow_reader_too_and_is_not_doubled(node):
+    client = node.client("c1")
+    client.slow = True
+
+    assert node.fanout.to_user(direct_delivery()) == ["c1"]
+    assert node.fanout.to_user(direct_delivery()) == ["c1"]
+    assert len(client.frames) == 1
+
+
+def test_a_direct_message_that_no_socket_took_is_had_by_nobody(node):
+    gone, overdue = node.client("c1"), node.client("c2")
+    gone.gone = overdue.overdue = True
+
+    assert node.fanout.to_user(direct_delivery()) == []
+    assert [type(error) for error in overdue.ended] == [SlowConsumer]
+
+
+def test_a_direct_message_is_held_until_the_welcome_is_written(node):
+    client = node.client("c1", welcomed=False)
+
+    assert node.fanout.to_user(direct_delivery()) is None
+    assert client.frames == []
+    assert client.connection.held == [direct_delivery()]
+
+
+def test_a_connection_that_is_not_welcomed_yet_does_not_hold_up_the_others(node):
+    waiting, ready = node.client("c1", welcomed=False), node.client("c2")
+
+    assert node.fanout.to_user(direct_delivery()) == ["c2"]
+    assert waiting.connection.held
+    assert len(ready.frames) == 1

@@ -1,0 +1,63 @@
+from router.core.interest_table import InterestTable
+
+
+def test_a_topic_is_wanted_by_the_nodes_with_a_pattern_that_meets_it():
+    table = InterestTable()
+    table.gained("n1", ["chat.a", "chat.*"])
+    table.gained("n2", ["chat.#"])
+    table.gained("n3", ["news"])
+
+    assert table.wanted_by("chat.a") == {"n1", "n2"}
+    assert table.wanted_by("chat.a.b") == {"n2"}
+    assert len(table) == 4
+
+
+def test_what_a_node_lost_it_no_longer_wants():
+    table = InterestTable()
+    table.gained("n1", ["a", "b.*"])
+    table.lost("n1", ["b.*", "never.held"])
+    table.lost("n9", ["a"])
+
+    assert table.wanted_by("a") == {"n1"}
+    assert table.wanted_by("b.c") == set()
+
+
+def test_gaining_a_pattern_twice_is_holding_it_once():
+    table = InterestTable()
+    table.gained("n1", ["a"])
+    table.gained("n1", ["a"])
+    table.lost("n1", ["a"])
+
+    assert table.wanted_by("a") == set()
+    assert len(table) == 0
+
+
+def test_a_report_replaces_what_was_known_and_counts_once_its_last_part_is_here():
+    table = InterestTable()
+    table.gained("n1", ["old"])
+
+    table.report("n1", ["a"], first=True, last=False)
+    assert table.reported == set()
+    table.report("n1", ["b"], first=False, last=True)
+    assert table.reported == {"n1"}
+    assert table.wanted_by("old") == set()
+    assert table.wanted_by("a") == table.wanted_by("b") == {"n1"}
+
+
+def test_a_node_without_any_interest_reports_as_well():
+    table = InterestTable()
+    table.report("n1", [], first=True, last=True)
+
+    assert table.reported == {"n1"}
+
+
+def test_a_node_that_is_gone_wants_nothing_and_has_not_reported():
+    table = InterestTable()
+    table.report("n1", ["a", "b.#"], first=True, last=True)
+    table.gained("n2", ["a"])
+
+    table.forget("n1")
+
+    assert table.wanted_by("a") == {"n2"}
+    assert table.reported == set()
+    assert len(table) == 1

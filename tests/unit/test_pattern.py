@@ -1,0 +1,193 @@
+from itertools import product
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.errors import BadRequest
+from shared.topics.pattern import (
+    contains,
+    is_reserved,
+    parse_pattern,
+    parse_topic,
+    presence_topic,
+    user_of,
+    user_word,
+)
+from shared.topics.trie import Trie
+
+TOPICS = [
+    "a",
+    "chat.general",
+    "A-Z_0-9:@%",
+    "$SYS.a",
+    "presence.bob%40example%2Ecom",
+    ".".join(["w"] * 16),
+    "x" * 255,
+]
+PATTERNS = ["*", "#", "a.*", "*.a", "a.*.b", "a.#", "*.#", "a.*.#", ".".join(["*"] * 16)]
+NEITHER = [
+    ("", "a word is empty"),
+    (".", "a word is empty"),
+    ("a.", "a word is empty"),
+    (".a", "a word is empty"),
+    ("a..b", "a word is empty"),
+    ("#.a", "'#' may only be the last word"),
+    ("a.#.#", "'#' may only be the last word"),
+    ("foo*", "word 1 may hold only"),
+    ("a.b#", "word 2 may hold only"),
+    ("a.**", "word 2 may hold only"),
+    ("a b", "word 1 may hold only"),
+    ("a\n", "word 1 may hold only"),
+    ("a.b\n", "word 2 may hold only"),
+    ("a\x00", "word 1 may hold only"),
+    ("a/b", "word 1 may hold only"),
+    ("café", "word 1 may hold only"),
+    ("a.$b", "word 2 may hold only"),
+    ("$", "word 1 may hold only"),
+    ("$*", "word 1 may hold only"),
+    (".".join(["w"] * 17), "more than 16 words"),
+    ("x" * 256, "longer than 255 bytes"),
+]
+
+
+@pytest.mark.parametrize("text", TOPICS)
+def test_a_topic_is_words_joined_by_dots_and_a_pattern_too(text):
+    assert parse_topic(text) == parse_pattern(text) == tuple(text.split("."))
+
+
+@pytest.mark.parametrize("text", PATTERNS)
+def test_a_pattern_may_hold_wildcards_and_a_topic_may_not(text):
+    assert parse_pattern(text) == tuple(text.split("."))
+    with pytest.raises(BadRequest) as caught:
+        parse_topic(text)
+    assert caught.value.details == {"topic": text, "reason": "holds a wildcard"}
+
+
+@pytest.mark.parametrize(("text", "reason"), NEITHER)
+@pytest.mark.parametrize("parse", [parse_topic, parse_pattern])
+def test_anything_else_is_refused_with_its_reason(parse, text, reason):
+    with pytest.raises(BadRequest) as caught:
+        parse(text)
+    assert caught.value.details["reason"].startswith(reason)
+    assert caught.value.details["topic"] == text[:255]
+
+
+@pytest.mark.parametrize(
+    ("word", "reserved"),
+    [
+        ("$SYS", True),
+        ("presence", True),
+        ("system", True),
+        ("chat", False),
+        ("Presence", False),
+        ("systems", False),
+    ],
+)
+def test_the_service_keeps_dollar_words_presence_and_system_to_itself(word, reserved):
+    assert is_reserved(word) is reserved
+
+
+# ---- what a pattern covers -----------------------------------------------------------------------
+
+ALPHABET = ("a", "b", "presence")
+ALL_TOPICS = [topic for size in (1, 2, 3, 4) for topic in product((*ALPHABET, "z"), repeat=size)]
+PATTERN = st.builds(
+    lambda words, rest: (*words, *rest),
+    st.lists(st.sampled_from((*ALPHABET, "*")), max_size=3),
+    st.sampled_from([(), ("#",)]),
+).filter(bool)
+
+
+def covers(pattern: tuple[str, ...], topic: tuple[str, ...]) -> bool:
+    """The rule of AMQP and T4, written down once more, as plainly as can be."""
+    if pattern[0] in {"*", "#"} and topic[0] in {"presence", "system"}:
+        return False
+    if pattern[-1] == "#":
+        fixed = pattern[:-1]
+        return len(topic) >= len(fixed) and covers_words(fixed, topic)
+    return len(topic) == len(pattern) and covers_words(pattern, topic)
+
+
+def covers_words(words: tuple[str, ...], topic: tuple[str, ...]) -> bool:
+    return all(word in {"*", topic[at]} for at, word in enumerate(words))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "met"),
+    [
+        ("updates.*", "updates.a", True),
+        ("updates.*", "updates", False),
+        ("updates.*", "updates.a.b", False),
+        ("updates.#", "updates", True),
+        ("updates.#", "updates.a.b", True),
+        ("*", "a", True),
+        ("*", "a.b", False),
+        ("#", "a.b.c", True),
+        ("#", "$SYS.a", False),
+        ("*.a", "presence.a", False),
+        ("#", "system", False),
+        ("system.#", "system", True),
+        ("presence.*", "presence.bob", True),
+        ("$SYS.*", "$SYS.a", True),
+        ("a.*", "a.presence", True),
+        ("Chat", "chat", False),
+    ],
+)
+def test_a_topic_meets_a_pattern_as_in_amqp_but_for_what_is_reserved(pattern, topic, met):
+    trie: Trie[str] = Trie()
+    trie.add(parse_pattern(pattern), pattern)
+
+    assert trie.match(parse_topic(topic)) == ({pattern} if met else set())
+
+
+@pytest.mark.parametrize(
+    ("grant", "pattern", "granted"),
+    [
+        ("chat.*", "chat.a", True),
+        ("chat.*", "chat.*", True),
+        ("chat.*", "chat.#", False),
+        ("chat.*", "chat", False),
+        ("chat.#", "chat", True),
+        ("chat.#", "chat.*.b", True),
+        ("chat.a", "chat.*", False),
+        ("#", "presence.bob", False),
+        ("*.#", "system.a", False),
+        ("presence.#", "presence.*", True),
+    ],
+)
+def test_a_grant_must_contain_the_pattern_that_is_asked_for(grant, pattern, granted):
+    assert contains(parse_pattern(grant), parse_pattern(pattern)) is granted
+
+
+@given(PATTERN, PATTERN)
+@example(("*", "#"), ("*",))
+def test_a_grant_contains_a_pattern_just_when_it_covers_all_its_topics(grant, pattern):
+    if (grant, pattern) == (("*", "#"), ("#",)):
+        return  # the same topics, written otherwise; refusing it is safe
+    everything = all(covers(grant, topic) for topic in ALL_TOPICS if covers(pattern, topic))
+
+    assert contains(grant, pattern) is everything
+
+
+# ---- users in topics -----------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+@example("bob@example.com")
+@example("100%")
+@example("..")
+def test_any_user_id_is_one_word_of_a_topic_and_back(user_id):
+    words = parse_topic(presence_topic(user_id))
+
+    assert words == ("presence", user_word(user_id))
+    assert user_of(words) == user_id
+
+
+@pytest.mark.parametrize("words", [("presence",), ("presence", "a", "b")])
+def test_what_is_no_presence_topic_names_nobody(words):
+    assert user_of(words) == ""
+
+
+def test_a_presence_topic_spells_out_every_byte_outside_the_grammar():
+    assert presence_topic("Zoë.*@x") == "presence.Zo%C3%AB%2E%2A@x"

@@ -1,0 +1,400 @@
+"""One client's conversation: gateway/core/session.py."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.core import session as module
+from gateway.core.replies import Reply
+from gateway.core.session import (
+    Fail,
+    Join,
+    Leave,
+    Publish,
+    Renew,
+    Respond,
+    Send,
+    Session,
+    Show,
+    Turn,
+)
+from shared.errors import BadRequest, Forbidden, TooManyBadMessages
+from tests.unit.builders import identity
+
+
+class Talk:
+    """A conversation that speaks in Python values."""
+
+    def __init__(self, max_subscriptions: int = 256, **permissions: Any) -> None:
+        self.session = Session(identity("alice", **permissions), "c1", max_subscriptions)
+        self.now = 0.0
+        self._minted = 0
+
+    def say(self, kind: str, id_: str | None = None, /, **data: Any) -> Any:
+        return self.hear({"type": kind, "data": data, "id": id_})
+
+    def hear(self, message: object) -> Any:
+        self._minted += 1
+        text = message if isinstance(message, str) else json.dumps(message)
+        return self.session.receive(text, mint=f"ulid{self._minted}", now=self.now)
+
+    def subscribe(self, *topics: str) -> Any:
+        return self.say("Subscribe", "s", topics=list(topics))
+
+    def unsubscribe(self, *topics: str) -> Any:
+        return self.say("Unsubscribe", "u", topics=list(topics))
+
+    def broadcast(self, id_: str | None = None, topic: str = "a") -> Any:
+        return self.say("Broadcast", id_, topic=topic, payload=1)
+
+
+def frames_of(effect: Respond) -> list[Any]:
+    return [json.loads(frame) for frame in effect.reply.frames]
+
+
+# ---- answers of its own --------------------------------------------------------------------------
+
+
+def test_a_ping_is_answered_and_with_an_id_acknowledged_after_that():
+    pong = {"type": "Pong", "data": {"timestamp": 1}}
+    ack = {"type": "Ack", "data": {"message_id": "m", "status": "ok"}, "id": "m"}
+
+    assert frames_of(Talk().say("Ping", timestamp=1)) == [pong]
+    assert frames_of(Talk().say("Ping", "m", timestamp=1)) == [{**pong, "id": "m"}, ack]
+
+
+def test_a_pong_is_accepted_silently():
+    assert frames_of(Talk().say("Pong", timestamp=1)) == []
+
+
+def test_presence_and_tokens_are_passed_on():
+    shown = Talk().say("Presence", "m", status="away")
+    renewed = Talk().say("Authenticate", "m", token="t")
+
+    assert isinstance(shown, Show)
+    assert (shown.body.status, shown.id) == ("away", "m")
+    assert renewed == Renew("t", "m")
+
+
+# ---- topics --------------------------------------------------------------------------------------
+
+
+def told(effect: Join) -> tuple[list[str], list[str], int, str | None]:
+    return effect.topics, effect.new, effect.active, effect.id
+
+
+def test_subscribing_answers_with_the_distinct_topics_in_order_and_the_number_held():
+    talk = Talk()
+
+    assert told(talk.subscribe("b", "a.*", "b")) == (["b", "a.*"], ["b", "a.*"], 2, "s")
+    assert told(talk.subscribe("a.*", "c")) == (["a.*", "c"], ["c"], 3, "s")
+    assert told(talk.subscribe("a.*")) == (["a.*"], [], 3, "s")
+
+
+def test_unsubscribing_what_is_not_held_succeeds():
+    talk = Talk()
+    talk.subscribe("chat.a", "chat.*")
+
+    assert talk.unsubscribe("chat.a", "x", "chat.a") == Leave(["chat.a", "x"], ["chat.a"], 1, "u")
+    assert talk.unsubscribe("chat.a") == Leave(["chat.a"], [], 1, "u")
+    assert set(talk.session.patterns) == {"chat.*"}
+
+
+@pytest.mark.parametrize(
+    ("topics", "code", "named"),
+    [
+        (["ok", "not ok"], 400, ["not ok"]),
+        (["ok", "a..b", "ok2"], 400, ["a..b"]),
+        (["ok", "denied"], 403, ["denied"]),
+        (["chat.a", "chat.#"], 403, ["chat.#"]),
+        (["ok", "presence.bob"], 403, ["presence.bob"]),
+        (["ok", "system.news"], 403, ["system.news"]),
+        (["ok", "x" * 300], 400, ["x" * 256]),
+    ],
+)
+def test_one_bad_or_denied_topic_fails_the_request_and_nothing_is_changed(topics, code, named):
+    talk = Talk(subscribe=["ok", "chat.*"])
+    talk.subscribe("ok")
+
+    failed = talk.subscribe(*topics)
+
+    assert isinstance(failed, Fail)
+    assert failed.id == "s"
+    assert failed.error.reply_code == code
+    assert failed.error.details["topics"] == named
+    assert set(talk.session.patterns) == {"ok"}
+
+
+def test_a_bad_topic_among_those_to_leave_changes_nothing():
+    talk = Talk()
+    talk.subscribe("a")
+
+    assert talk.unsubscribe("a", "b b").error.details["topics"] == ["b b"]
+    assert set(talk.session.patterns) == {"a"}
+
+
+@pytest.mark.parametrize("data", [{}, {"topics": []}, {"topics": None}])
+@pytest.mark.parametrize("kind", ["Subscribe", "Unsubscribe"])
+def test_no_topics_are_a_bad_request(kind, data):
+    assert Talk().say(kind, "m", **data).error.reply_code == 400
+
+
+@pytest.mark.parametrize("kind", ["Subscribe", "Unsubscribe"])
+def test_a_request_names_at_most_100_topics(kind):
+    topics = [f"t{n}" for n in range(100)]
+    talk = Talk()
+
+    assert not isinstance(talk.say(kind, topics=[*topics, "t0"]), Fail)
+    failed = talk.say(kind, topics=[*topics, "t100"])
+    assert isinstance(failed.error, Forbidden)
+    assert failed.error.details["limit"] == 100
+
+
+def test_a_connection_holds_at_most_its_limit_of_patterns():
+    talk = Talk(max_subscriptions=2)
+    talk.subscribe("a", "b")
+
+    assert told(talk.subscribe("a", "b")) == (["a", "b"], [], 2, "s")
+    failed = talk.subscribe("a", "c")
+    assert isinstance(failed.error, Forbidden)
+    assert failed.error.details == {"limit": 2, "topics": ["c"]}
+    talk.unsubscribe("a")
+    assert told(talk.subscribe("c")) == (["c"], ["c"], 2, "s")
+
+
+def test_presence_topics_need_the_right_to_presence_and_no_other():
+    talk = Talk(presence=["presence.bob"])
+
+    assert isinstance(talk.subscribe("presence.bob"), Join)
+    assert isinstance(talk.subscribe("presence.*").error, Forbidden)
+    assert isinstance(talk.subscribe("a").error, Forbidden)
+
+
+def test_a_subscription_that_failed_is_undone_but_for_what_was_left_meanwhile():
+    talk = Talk()
+    talk.subscribe("held")
+    join = talk.subscribe("held", "a", "b")
+    talk.unsubscribe("b")
+
+    assert talk.session.not_joined(join) == ["a"]
+    assert set(talk.session.patterns) == {"held"}
+
+
+def test_a_subscription_that_failed_late_does_not_undo_a_newer_one_to_the_same_pattern():
+    talk = Talk()
+    first = talk.subscribe("a")
+    talk.unsubscribe("a")
+    second = talk.subscribe("a")
+
+    assert talk.session.not_joined(first) == []
+    assert talk.session.not_joined(second) == ["a"]
+
+
+# ---- a fresh token -------------------------------------------------------------------------------
+
+
+def test_what_a_fresh_token_no_longer_grants_is_left():
+    talk = Talk()
+    talk.subscribe("chat.a", "chat.#", "presence.bob")
+
+    left = talk.session.renewed(identity("alice", subscribe=["chat.*"]))
+
+    assert left == Leave(["chat.#", "presence.bob"], ["chat.#", "presence.bob"], 1, None)
+    assert set(talk.session.patterns) == {"chat.a"}
+    assert isinstance(talk.subscribe("news").error, Forbidden)
+
+
+def test_a_fresh_token_that_grants_as_much_changes_nothing():
+    talk = Talk()
+    talk.subscribe("chat.a")
+
+    assert talk.session.renewed(identity("alice")) is None
+
+
+def test_a_fresh_token_may_take_away_more_than_one_request_may_name():
+    talk = Talk()
+    talk.subscribe(*(f"a.{n}" for n in range(100)))
+    talk.subscribe(*(f"b.{n}" for n in range(100)))
+
+    left = talk.session.renewed(identity("alice", subscribe=["c"]))
+
+    assert len(left.held) == 200
+    assert not talk.session.patterns
+
+
+# ---- broadcasts and direct messages --------------------------------------------------------------
+
+
+def test_a_broadcast_is_to_be_routed_under_a_minted_id():
+    effect = Talk().broadcast("m", "chat.a")
+
+    assert isinstance(effect, Publish)
+    assert effect.attempt.message_id == "broadcast_ulid1"
+    assert (effect.body.topic, effect.command.id) == ("chat.a", "m")
+
+
+def test_a_direct_message_is_to_be_routed_under_a_minted_id():
+    effect = Talk().say("DirectMessage", "m", target_user="bob", payload=1)
+
+    assert isinstance(effect, Send)
+    assert effect.attempt.message_id == "dm_ulid1"
+
+
+@pytest.mark.parametrize(
+    ("topic", "code"),
+    [
+        ("chat.*", 400),
+        ("chat.#", 400),
+        ("a b", 400),
+        ("", 400),
+        ("presence.bob", 403),
+        ("system.news", 403),
+        ("$SYS.a", 403),
+        ("denied", 403),
+    ],
+)
+def test_nobody_broadcasts_to_patterns_to_reserved_topics_or_without_the_right(topic, code):
+    talk = Talk(publish=["#", "presence.#", "system.#", "$SYS.#"] if topic != "denied" else ["a"])
+
+    assert talk.broadcast("m", topic).error.reply_code == code
+
+
+def test_a_direct_message_needs_the_right_to_its_user():
+    talk = Talk(direct=["bob"])
+
+    assert isinstance(talk.say("DirectMessage", target_user="bob", payload=1), Send)
+    assert isinstance(talk.say("DirectMessage", target_user="eve", payload=1).error, Forbidden)
+
+
+# ---- repeated ids --------------------------------------------------------------------------------
+
+
+def test_an_id_that_was_answered_is_answered_the_same_for_two_minutes():
+    talk = Talk()
+    reply = Reply([b"the Ack"])
+    talk.broadcast("m").attempt.reply = reply
+
+    talk.now = 120.0
+    assert talk.broadcast("m") == Respond(reply, Turn.TOPIC)
+    talk.now = 120.1
+    assert isinstance(talk.broadcast("m"), Publish)
+
+
+def test_an_id_that_is_not_answered_yet_joins_its_earlier_attempt():
+    talk = Talk()
+    first = talk.say("DirectMessage", "m", target_user="bob", payload=1)
+
+    assert talk.say("DirectMessage", "m", target_user="bob", payload=1).attempt is first.attempt
+
+
+def test_commands_without_an_id_are_never_repeats():
+    talk = Talk()
+    first, second = talk.broadcast(), talk.broadcast()
+
+    assert first.attempt is not second.attempt
+    assert first.attempt.message_id != second.attempt.message_id
+
+
+class _Sent:
+    number = 5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "Broadcast", "data": {"topic": "b", "payload": 1}, "id": "m"},
+        {"type": "DirectMessage", "data": {"target_user": "bob", "payload": 1}, "id": "m"},
+    ],
+)
+def test_an_id_that_now_means_something_else_does_not_inherit_the_old_number(other):
+    """A number counts for one partition. In another it would make that one skip what follows."""
+    talk = Talk()
+    talk.broadcast("m", "a").attempt.sent = _Sent()
+
+    effect = talk.hear(other)
+
+    assert isinstance(effect, Fail) or effect.attempt.sent is None
+
+
+def test_ids_are_remembered_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
+    talk = Talk()
+    for id_ in ("m1", "m2", "m3", "m4"):
+        talk.broadcast(id_).attempt.reply = Reply([id_.encode()])
+
+    assert isinstance(talk.broadcast("m4"), Respond)
+    assert isinstance(talk.broadcast("m1"), Publish)
+
+
+def test_a_refused_command_leaves_its_id_free():
+    talk = Talk(publish=["a"])
+    talk.broadcast("m", "denied")
+
+    assert talk.broadcast("m", "a").attempt.message_id == "broadcast_ulid2"
+
+
+# ---- whose turn it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "turn"),
+    [
+        ({"type": "Ping", "data": {}}, Turn.FREE),
+        ({"type": "Authenticate", "data": {}}, Turn.TOPIC),
+        ({"type": "Subscribe", "data": {"topics": ["a b"]}}, Turn.TOPIC),
+        ({"type": "Unsubscribe", "data": {"topics": ["a b"]}}, Turn.TOPIC),
+        ({"type": "Broadcast", "data": {"topic": "a.*", "payload": 1}}, Turn.TOPIC),
+        ({"type": "DirectMessage", "data": {"target_user": "eve", "payload": 1}}, Turn.DIRECT),
+        ("not json", Turn.TOPIC),
+    ],
+)
+def test_an_answer_that_is_there_at_once_still_awaits_its_turn(message, turn):
+    assert Talk(direct=["bob"]).hear(message).turn is turn
+
+
+# ---- bad messages --------------------------------------------------------------------------------
+
+
+def test_an_error_carries_the_id_of_its_command_wherever_the_command_went_wrong():
+    talk = Talk(publish=["a"])
+
+    assert talk.broadcast("m", "denied").id == "m"
+    assert talk.broadcast("m", "a b").id == "m"
+    assert talk.hear({"type": "Broadcast", "data": {}, "id": "m"}).id == "m"
+    assert talk.hear({"type": "Ack", "data": {}, "id": "m"}).id == "m"
+
+
+def test_the_tenth_bad_message_in_a_row_ends_the_conversation():
+    talk = Talk()
+    for _ in range(9):
+        assert type(talk.hear("not json").error) is BadRequest
+
+    assert isinstance(talk.hear("not json").error, TooManyBadMessages)
+
+
+def test_a_good_message_breaks_the_row():
+    talk = Talk()
+    for _ in range(9):
+        talk.hear("not json")
+    talk.say("Ping")
+
+    assert type(talk.hear("not json").error) is BadRequest
+
+
+def test_a_bad_topic_and_a_bad_binary_message_count_in_the_row_too():
+    talk = Talk()
+    for _ in range(8):
+        talk.subscribe("a b")
+    talk.session.refuse(BadRequest("binary"))
+
+    assert isinstance(talk.subscribe("a b").error, TooManyBadMessages)
+
+
+def test_what_is_forbidden_is_no_bad_message():
+    talk = Talk(publish=["a"])
+    for _ in range(20):
+        failed = talk.broadcast("m", "denied")
+
+    assert type(failed.error) is Forbidden
+    assert talk.session.strikes == 0

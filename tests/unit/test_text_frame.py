@@ -1,0 +1,94 @@
+"""The frames that are written to sockets: gateway/outbox.py."""
+
+import pytest
+
+from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
+from shared.errors import SlowConsumer
+
+
+@pytest.mark.parametrize(
+    ("size", "header"),
+    [
+        (0, b"\x81\x00"),
+        (1, b"\x81\x01"),
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\x00\x7e"),
+        (127, b"\x81\x7e\x00\x7f"),
+        (65_535, b"\x81\x7e\xff\xff"),
+        (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+        (1_000_000, b"\x81\x7f\x00\x00\x00\x00\x00\x0f\x42\x40"),
+    ],
+)
+def test_a_text_message_is_one_final_unmasked_frame_with_the_shortest_length(size, header):
+    payload = b"x" * size
+
+    assert text_frame(payload) == header + payload
+
+
+class Wire:
+    """A transport and its protocol: holds back what is written while it is paused."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.held = 0
+        self.writing_paused = False
+        self.closing = self.gone = self.aborted = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.held
+
+    def write(self, data: bytes) -> None:
+        if self.gone:
+            raise RuntimeError("unable to perform operation; the handler is closed")
+        self.written.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def test_what_the_socket_takes_counts_as_written(wire):
+    assert Outbox(wire, wire).write(b"frame") is Written.SENT
+    assert wire.written == [b"frame"]
+
+
+def test_what_a_slow_reader_holds_back_is_the_transports_until_it_reads_on(wire):
+    wire.writing_paused = True
+
+    assert Outbox(wire, wire).write(b"frame") is Written.HELD
+    assert wire.written == [b"frame"]
+
+
+def test_a_reader_may_lag_behind_up_to_the_bound_and_no_further(wire):
+    outbox = Outbox(wire, wire)
+    wire.held = OUTBOX_BYTES - 3
+
+    outbox.write(b"123")
+    with pytest.raises(SlowConsumer):
+        outbox.write(b"1234")
+    assert wire.written == [b"123"]
+
+
+def test_one_large_message_to_a_reader_that_keeps_up_is_written_whatever_its_size(wire):
+    assert Outbox(wire, wire).write(b"x" * (OUTBOX_BYTES + 1)) is Written.SENT
+
+
+def test_nothing_is_written_to_a_socket_that_is_going_or_gone(wire):
+    wire.gone = True
+    assert Outbox(wire, wire).write(b"frame") is Written.GONE
+    wire.closing = True
+    assert Outbox(wire, wire).write(b"frame") is Written.GONE
+    assert wire.written == []
+
+
+def test_dropping_a_socket_does_not_wait_for_its_reader(wire):
+    Outbox(wire, wire).abort()
+
+    assert wire.aborted
