@@ -36,27 +36,20 @@ class Commands:
     # ---- topics ----------------------------------------------------------------------------------
 
     def join(self, effect: Join) -> Pending:
-        """Subscribe.
-
-        Raises:
-            BrokerUnavailable: the node is not connected; nothing was changed.
-        """
-        try:
-            self._node.membership.require_ready()
-        except BrokerUnavailable:
-            self._connection.session.not_joined(effect)
-            raise
+        """Subscribe; undone if the broker does not confirm it in time (T9)."""
         gained = self._node.subscriptions.add(self._connection, effect.new)
         self._node.uplink.gain(gained)
         return self._joined(effect)
 
     async def _joined(self, effect: Join) -> Reply:
         try:
+            self._node.membership.require_ready()
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await self._node.uplink.introduced(effect.topics)
         except (TimeoutError, BrokerUnavailable) as error:
             self._drop(self._connection.session.not_joined(effect))
             raise BrokerUnavailable("The subscription was not confirmed in time") from error
+        self._connection.session.joined(effect)
         presence = [topic for topic in effect.topics if topic.startswith("presence.")]
         reply = _status("subscribed", effect)
         return Reply(reply, lambda: self._ask_presence(presence)) if presence else Reply(reply)

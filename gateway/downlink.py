@@ -104,13 +104,18 @@ class Downlink:
         held, connection.held = connection.held, []
         for delivery in held:
             frame = text_frame(frames.direct_delivery(delivery))
-            done = connection.write_direct(delivery.message_id, frame)
-            self._report(delivery, [connection.id] if done else [])
+            if connection.write_direct(delivery.message_id, frame):
+                self._report(delivery, [connection.id])
+            else:
+                self._give_up(delivery, connection)
 
     def hand_back(self, connection: Connection) -> None:
         """Return what was held for a connection that never came to its Welcome."""
         held, connection.held = connection.held, []
-        others = self._fanout.others_of(connection)
         for delivery in held:
-            if delivery.connection_id or not others:  # else one of them has it, or will
-                self._report(delivery, [])
+            self._give_up(delivery, connection)
+
+    def _give_up(self, delivery: DirectDelivery, connection: Connection) -> None:
+        """Return a message, unless another connection of the user here has it, or will."""
+        if delivery.connection_id or not self._fanout.others_of(connection):
+            self._report(delivery, [])

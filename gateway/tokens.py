@@ -75,8 +75,10 @@ class TokenVerifier:
         return Grants.read(claims.get("permissions", self._default_permissions))
 
 
-def _instant(seconds: float) -> float:
-    return float(min(int(seconds), LAST_INSTANT))
+def _instant(seconds: float | str) -> float:
+    """Read a NumericDate; PyJWT has seen to it that it is a number, or text that is one."""
+    number = int(seconds) if isinstance(seconds, str) else seconds
+    return float(min(number, LAST_INSTANT))
 
 
 def _presence(claim: object) -> bytes:

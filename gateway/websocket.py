@@ -1,5 +1,7 @@
 """The WebSocket endpoint: checks the request, completes the upgrade, has the client converse."""
 
+import logging
+
 from aiohttp import web
 
 from gateway.conversation import CLOSE_SECONDS, HEARTBEAT_SECONDS, Conversation
@@ -9,6 +11,9 @@ from shared.errors import OriginRefused, ServiceError, Unauthorized
 from shared.messages import frames
 
 MAX_FRAME_BYTES = 1_048_576
+
+# It would log the subprotocols that a client offers, and with them its token.
+logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 NODE = web.AppKey("node", Node)
 
@@ -46,13 +51,15 @@ def _checked_offer(request: web.Request, node: Node) -> Offer:
 
 
 def _socket(offer: Offer) -> web.WebSocketResponse:
-    return web.WebSocketResponse(
-        protocols=(offer.subprotocol,) if offer.subprotocol else (),
+    socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         compress=False,
         max_msg_size=MAX_FRAME_BYTES + 1,
         timeout=CLOSE_SECONDS,
     )
+    if offer.subprotocol:  # aiohttp would read only the first of several header lines
+        socket.headers["Sec-WebSocket-Protocol"] = offer.subprotocol
+    return socket
 
 
 def _refusal(error: ServiceError) -> web.Response:

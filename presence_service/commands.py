@@ -1,5 +1,7 @@
 """One partition's commands: numbers checked, people found, messages delivered, kept, answered."""
 
+from collections import OrderedDict
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from presence_service.core.directory import Diff, Directory, Location
@@ -26,6 +28,7 @@ from shared.ownership.idempotency import IdempotencyKeys
 from shared.ownership.leases import Leases
 
 SWEEP_MS = 60_000
+MAX_RETURNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,22 @@ class Given:
     delivery: DirectDelivery
     addresses: dict[Address, str]
     """Address to node."""
+
+
+class Returns:
+    """Which nodes have handed which message back; of the last ones only."""
+
+    def __init__(self) -> None:
+        self._nodes: OrderedDict[str, set[str]] = OrderedDict()
+
+    def note(self, message_id: str, node_id: str) -> set[str]:
+        """Add a node; return all that have handed this message back, to be changed in place."""
+        nodes = self._nodes.setdefault(message_id, set())
+        nodes.add(node_id)
+        self._nodes.move_to_end(message_id)
+        if len(self._nodes) > MAX_RETURNS:
+            self._nodes.popitem(last=False)
+        return nodes
 
 
 class PresenceOwner:
@@ -51,12 +70,15 @@ class PresenceOwner:
         self._last_numbers: dict[str, int] = {}
         self._last_stamp_ms = 0
         self._swept_ms = 0
+        self._now_ms = 0
+        self._returns = Returns()
         self._keys: IdempotencyKeys[str] = IdempotencyKeys()
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
     ) -> None:
         """Carry out one command or fact of a sender; see ``Owner``."""
+        self._now_ms = now_ms
         command = codec.decode(envelope, codec.PRESENCE_COMMAND)
         repeat = number <= self._last_numbers.get(sender.process, 0)
         if not repeat:
@@ -144,16 +166,17 @@ class PresenceOwner:
             sent_at_ms=self._last_stamp_ms,
             ask=command.message_id,
             report_to=answers,
-            nodes=sorted(self._may_have(command.target_user)),
+            nodes=sorted(self._may_have(command.target_user, frozenset())),
             ttl=command.ttl,
         )
         if not self._give(delivery):
             self._answer_stored(delivery, self.mailboxes.store(delivery, now_ms=now_ms))
 
-    def _may_have(self, user_id: str) -> set[str]:
+    def _may_have(self, user_id: str, returned: AbstractSet[str]) -> set[str]:
         """Return the nodes that hold the user, or may: those that have not reported yet."""
         alive = self._leases.alive.keys()
-        return (self.directory.nodes_of(user_id) & alive) | (alive - self.directory.reported)
+        unsure = alive - self.directory.reported - returned
+        return (self.directory.nodes_of(user_id) & alive) | unsure
 
     def _give(self, delivery: DirectDelivery) -> bool:
         """Hand a message to its nodes; return whether there is one."""
@@ -170,23 +193,32 @@ class PresenceOwner:
         return bool(addresses)
 
     def _returned(self, sender: Sender, delivery: DirectDelivery, now_ms: int) -> None:
-        """A node has nobody for a message: drop it if another one does, else look again."""
+        """A node has nobody for a message: wait for the others that were given it, else look again.
+
+        Whoever returned it is only given it again if the user has come back there since.
+        """
         user_id, node_id = delivery.target_user, sender.node_id
         if delivery.connection_id:
             gone = [delivery.connection_id]
         else:
             gone = self.directory.connections_at(user_id, node_id)
         self.directory.closed(user_id, gone, now_ms=now_ms)
-        candidates = self._may_have(user_id)
-        if candidates & (set(delivery.nodes) - {node_id}):
+        returned = self._returns.note(delivery.message_id, node_id)
+        may_have = self._may_have(user_id, returned)
+        if may_have & (set(delivery.nodes) - returned):
             return
-        delivery.nodes = sorted(
-            candidates - ({node_id} - self.directory.nodes_of(user_id)) - set(delivery.nodes)
-        )
+        delivery.nodes = sorted(may_have)
         delivery.connection_id = ""
+        returned -= may_have
         if not self._give(delivery):
+            self._keep(delivery, now_ms)
+
+    def _keep(self, delivery: DirectDelivery, now_ms: int) -> None:
+        """Keep a message that was accepted, whatever the limits, unless it may not wait at all."""
+        queued = not self.mailboxes.expired(delivery, now_ms)
+        if queued:
             self.mailboxes.keep(delivery)
-            self._answer_stored(delivery, queued=True)
+        self._answer_stored(delivery, queued)
 
     def _drain(self, location: Location, now_ms: int) -> None:
         for entry in self.mailboxes.drain(location.user_id, now_ms=now_ms):
@@ -195,7 +227,7 @@ class PresenceOwner:
             entry.queued = True
             entry.report_to = ""
             if not self._give(entry):
-                self.mailboxes.keep(entry)
+                self._keep(entry, now_ms)
 
     def _answer_stored(self, delivery: DirectDelivery, queued: bool) -> None:
         if delivery.report_to:
@@ -210,6 +242,7 @@ class PresenceOwner:
 
     def tick(self, now_ms: int) -> None:
         """Let those go whose grace is over; see ``Owner``."""
+        self._now_ms = now_ms
         self._left(self.directory.due(now_ms=now_ms), now_ms)
         if now_ms - self._swept_ms > SWEEP_MS:
             self._swept_ms = now_ms
@@ -230,8 +263,7 @@ class PresenceOwner:
             delivery = given.delivery
             nodes = [node for address, node in given.addresses.items() if address not in refused]
             if not nodes:
-                self.mailboxes.keep(delivery)
-                self._answer_stored(delivery, queued=True)
+                self._keep(delivery, self._now_ms)
             elif delivery.report_to:
                 answer = Located(delivery.ask, delivery.message_id, nodes)
                 self._effects.answers[delivery.report_to].append(codec.encode(answer))

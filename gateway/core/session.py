@@ -80,7 +80,7 @@ class Join:
     active: int
     id: str | None
     mark: int
-    """Tells this subscription from an earlier or later one to the same pattern."""
+    """Tells this request from an earlier or later one for the same pattern."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class Session:
     identity: Identity
     connection_id: str
     max_subscriptions: int
-    patterns: dict[str, int] = field(default_factory=dict)
-    """What this connection is subscribed to, with the mark of the subscription."""
+    patterns: dict[str, int | None] = field(default_factory=dict)
+    """What this connection holds; with the mark of the last request that waits for it, if any."""
 
     strikes: int = 0
     _attempts: OrderedDict[str, Attempt] = field(default_factory=OrderedDict)
@@ -218,7 +218,9 @@ class Session:
         if len(self.patterns) + len(new) > self.max_subscriptions:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
         mark = next(self._marks)
-        self.patterns.update(dict.fromkeys(new, mark))
+        for topic in topics:
+            if self.patterns.get(topic, mark) is not None:  # new, or not confirmed yet
+                self.patterns[topic] = mark
         return Join(topics, new, len(self.patterns), command_id, mark)
 
     def _require_subscribe(self, topic: str) -> None:
@@ -228,9 +230,20 @@ class Session:
             error.details["topics"] = [topic[:256]]
             raise
 
+    def joined(self, join: Join) -> None:
+        """Note that what a request asked for is confirmed."""
+        for topic in self._marked(join):
+            self.patterns[topic] = None
+
     def not_joined(self, join: Join) -> list[str]:
-        """Undo a subscription that failed; return what of it was still held."""
-        return self._drop([one for one in join.new if self.patterns.get(one) == join.mark])
+        """Undo a request that failed; return what is not held any more.
+
+        What a later request waits for, too, is left to that one.
+        """
+        return self._drop(self._marked(join))
+
+    def _marked(self, join: Join) -> list[str]:
+        return [topic for topic in join.topics if self.patterns.get(topic) == join.mark]
 
     def _drop(self, patterns: list[str]) -> list[str]:
         held = [pattern for pattern in patterns if pattern in self.patterns]

@@ -60,7 +60,7 @@ class Mailboxes:
             return True
         limits = self._limits
         fits = (
-            not self._expired(entry, now_ms)
+            not self.expired(entry, now_ms)
             and len(box.entries) < limits.messages
             and box.size + size_of(entry) <= limits.size
             and box.senders[entry.from_user] < limits.per_sender
@@ -98,11 +98,12 @@ class Mailboxes:
     def _fresh(self, user_id: str, now_ms: int) -> Mailbox:
         """Return a user's mailbox without what has expired; a new one is not kept yet."""
         box = self._boxes.get(user_id, Mailbox())
-        for entry in [one for one in box.entries.values() if self._expired(one, now_ms)]:
+        for entry in [one for one in box.entries.values() if self.expired(one, now_ms)]:
             box.remove(entry.message_id)
         return box
 
-    def _expired(self, entry: DirectDelivery, now_ms: int) -> bool:
+    def expired(self, entry: DirectDelivery, now_ms: int) -> bool:
+        """Whether a message may not wait, or wait any longer."""
         seconds: float = self._limits.seconds
         if entry.ttl is not None:
             seconds = min(seconds, entry.ttl)
