@@ -84,8 +84,10 @@ class Downlink:
             self.receipts.add(delivery.report_to, codec.encode(receipt))
 
     def _direct(self, _batch: DeliveryBatch, delivery: object) -> None:
-        if not isinstance(delivery, DirectDelivery):
-            return
+        if isinstance(delivery, DirectDelivery):
+            self._deliver_direct(delivery)
+
+    def _deliver_direct(self, delivery: DirectDelivery) -> None:
         written = self._fanout.to_user(delivery)
         if written is not None:
             self._report(delivery, written)
@@ -107,15 +109,16 @@ class Downlink:
             if connection.write_direct(delivery.message_id, frame):
                 self._report(delivery, [connection.id])
             else:
-                self._give_up(delivery, connection)
+                self._give_up(delivery)
 
     def hand_back(self, connection: Connection) -> None:
-        """Return what was held for a connection that never came to its Welcome."""
+        """Find another place for what was held for a connection that never came to its Welcome."""
         held, connection.held = connection.held, []
         for delivery in held:
-            self._give_up(delivery, connection)
+            self._give_up(delivery)
 
-    def _give_up(self, delivery: DirectDelivery, connection: Connection) -> None:
-        """Return a message, unless another connection of the user here has it, or will."""
-        if delivery.connection_id or not self._fanout.others_of(connection):
+    def _give_up(self, delivery: DirectDelivery) -> None:
+        if delivery.connection_id:
             self._report(delivery, [])
+        else:  # another connection of the user here may have it already, or take it now
+            self._deliver_direct(delivery)

@@ -67,11 +67,6 @@ class Fanout:
                 written.append(connection.id)
         return None if held and not written else written
 
-    def others_of(self, connection: Connection) -> list[Connection]:
-        """Return the user's other connections on this node."""
-        mine = self._connections.of_user(connection.user_id)
-        return [one for one in mine if one is not connection]
-
     def _targets(self, delivery: DirectDelivery) -> list[Connection]:
         if not delivery.connection_id:
             return self._connections.of_user(delivery.target_user)

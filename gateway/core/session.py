@@ -140,14 +140,24 @@ TURNS: dict[type[client.Body], Turn] = {
 
 
 @dataclass
+class Subscription:
+    """One pattern that a connection holds; requests are told apart by their marks."""
+
+    since: int
+    awaited_by: int = -1
+    """The last request that waits for its confirm."""
+
+    confirmed: bool = False
+
+
+@dataclass
 class Session:
     """What a conversation has come to."""
 
     identity: Identity
     connection_id: str
     max_subscriptions: int
-    patterns: dict[str, int | None] = field(default_factory=dict)
-    """What this connection holds; with the mark of the last request that waits for it, if any."""
+    patterns: dict[str, Subscription] = field(default_factory=dict)
 
     strikes: int = 0
     _attempts: OrderedDict[str, Attempt] = field(default_factory=OrderedDict)
@@ -219,8 +229,9 @@ class Session:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
         mark = next(self._marks)
         for topic in topics:
-            if self.patterns.get(topic, mark) is not None:  # new, or not confirmed yet
-                self.patterns[topic] = mark
+            held = self.patterns.setdefault(topic, Subscription(since=mark))
+            if not held.confirmed:
+                held.awaited_by = mark
         return Join(topics, new, len(self.patterns), command_id, mark)
 
     def _require_subscribe(self, topic: str) -> None:
@@ -231,19 +242,26 @@ class Session:
             raise
 
     def joined(self, join: Join) -> None:
-        """Note that what a request asked for is confirmed."""
-        for topic in self._marked(join):
-            self.patterns[topic] = None
+        """Note that what a request asked for is confirmed, unless it was left meanwhile."""
+        for topic in join.topics:
+            held = self.patterns.get(topic)
+            if held is not None and held.since <= join.mark:
+                held.confirmed = True
 
     def not_joined(self, join: Join) -> list[str]:
         """Undo a request that failed; return what is not held any more.
 
         What a later request waits for, too, is left to that one.
         """
-        return self._drop(self._marked(join))
-
-    def _marked(self, join: Join) -> list[str]:
-        return [topic for topic in join.topics if self.patterns.get(topic) == join.mark]
+        return self._drop(
+            [
+                topic
+                for topic in join.topics
+                if (held := self.patterns.get(topic)) is not None
+                and not held.confirmed
+                and held.awaited_by == join.mark
+            ]
+        )
 
     def _drop(self, patterns: list[str]) -> list[str]:
         held = [pattern for pattern in patterns if pattern in self.patterns]

@@ -42,9 +42,8 @@ def read(path: str, source: str) -> Module:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            # A relative import stays in its package.
-            names.add((node.module or "").split(".")[0] if not node.level else path.split("/")[0])
+        elif isinstance(node, ast.ImportFrom) and not node.level:  # else it stays in its package
+            names.add(str(node.module).split(".")[0])
     return Module(path, frozenset(names))
 
 

@@ -221,8 +221,8 @@ def test_32_levels_are_allowed_and_33_are_not():
     assert details["reason"]
 
 
-def test_a_million_brackets_are_refused_like_33():
-    assert refusal(nested(1_000_000)).details["limit"] == 32
+def test_as_many_brackets_as_a_message_may_hold_are_refused_like_33():
+    assert refusal(nested(32_000)).details["limit"] == 32
 
 
 @pytest.mark.parametrize(
@@ -263,10 +263,10 @@ def test_nesting_is_counted_as_a_parser_would(value):
 
 # ---- anything at all -----------------------------------------------------------------------------
 
+MEMBERS = ('"type":"Broadcast"', '"data":{', '"id":"m"', '"metadata":{', '"topic":"a"')
 SCRAPS = st.lists(
     st.sampled_from(
-        ["{", "}", "[", "]", '"', ",", ":", "\\", "\\ud800", "1e999", "null", "\udc80", '"type":']
-        + ['"data":{', '"id":"m"', '"Broadcast"', '"metadata":{', '"topic":"a"', '"payload":1']
+        ["{", "}", "[", "]", '"', ",", ":", "\\", "\\ud800", "1e999", "null", "\udc80", *MEMBERS]
     ),
     max_size=30,
 ).map("".join)
@@ -289,8 +289,11 @@ MESSAGES = st.fixed_dictionaries(
 @example('{"type":"Ping","data":{"timestamp":"\\ud800"},"id":"\\ud800"}')
 @example("\ud800")
 def test_any_text_becomes_a_command_or_an_error_400_or_403(text):
+    fault = None
     try:
         assert isinstance(parse(text), Command)
     except ServiceError as error:
-        assert error.reply_code in {400, 403}
-        json.loads(frames.error(error))  # it can be written
+        fault = error
+    if fault is not None:
+        assert fault.reply_code in {400, 403}
+        json.loads(frames.error(fault))  # it can be written

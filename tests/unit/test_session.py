@@ -173,7 +173,7 @@ def test_presence_topics_need_the_right_to_presence_and_no_other():
 
 def test_a_subscription_that_failed_is_undone_but_for_what_was_left_meanwhile():
     talk = Talk()
-    talk.subscribe("held")
+    talk.session.joined(talk.subscribe("held"))
     join = talk.subscribe("held", "a", "b")
     talk.unsubscribe("b")
 
@@ -189,6 +189,24 @@ def test_a_subscription_that_failed_late_does_not_undo_a_newer_one_to_the_same_p
 
     assert talk.session.not_joined(first) == []
     assert talk.session.not_joined(second) == ["a"]
+
+
+def test_of_two_requests_for_the_same_pattern_the_last_to_fail_undoes_it():
+    talk = Talk()
+    first, second = talk.subscribe("a"), talk.subscribe("a")
+
+    assert talk.session.not_joined(first) == []
+    assert talk.session.not_joined(second) == ["a"]
+
+
+def test_what_one_request_was_promised_another_ones_failure_does_not_take_away():
+    """The first was told that it is subscribed to ``a``; the second waited for ``b`` in vain."""
+    talk = Talk()
+    first, second = talk.subscribe("a"), talk.subscribe("a", "b")
+    talk.session.joined(first)
+
+    assert talk.session.not_joined(second) == ["b"]
+    assert set(talk.session.patterns) == {"a"}
 
 
 # ---- a fresh token -------------------------------------------------------------------------------

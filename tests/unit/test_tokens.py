@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -160,10 +161,8 @@ def test_an_end_that_is_no_time_is_refused(exp):
 
 @pytest.mark.parametrize("exp", [1e300, 10**18, 10**400], ids=["1e300", "10**18", "10**400"])
 def test_an_end_beyond_all_dates_is_refused_or_the_last_date(exp):
-    try:
+    with suppress(Unauthorized):
         assert verifier().verify(signed(exp=exp)).expires_at <= 253_402_300_800
-    except Unauthorized:
-        pass
 
 
 def test_the_issuer_and_the_audience_must_be_the_ones_that_are_set():
@@ -225,10 +224,8 @@ def test_a_presence_claim_that_is_no_object_is_refused(presence):
 
 @pytest.mark.parametrize("odd", [2**70, "\ud800", 1e400, {"a": {"b": []}}])
 def test_a_presence_claim_that_json_cannot_hold_is_refused_and_breaks_nothing(odd):
-    try:
+    with suppress(Unauthorized):
         json.loads(verifier().verify(signed(presence={"odd": odd})).presence)
-    except Unauthorized:
-        pass
 
 
 # ---- a fresh token -------------------------------------------------------------------------------

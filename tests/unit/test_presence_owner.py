@@ -1,0 +1,509 @@
+"""Stories of one partition of the users: presence_service/commands.py."""
+
+import json
+from typing import Any
+
+import pytest
+
+from presence_service.commands import PresenceOwner
+from presence_service.core.directory import GRACE_MS
+from presence_service.core.mailbox import Limits
+from presence_service.core.sightings import SNAPSHOT_LIMIT
+from shared.messages import codec
+from shared.messages.envelopes import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionsReport,
+    DirectMessageReturned,
+    Located,
+    Opened,
+    PresenceAsked,
+    PresenceSet,
+    RouteDirectMessage,
+    Sender,
+    Stored,
+)
+from shared.ownership.leases import Leases
+from tests.unit.builders import Stage, life
+
+N1, N2 = life("n1"), life("n2")
+
+
+class Story(Stage):
+    """A presence partition with two living nodes; alice writes from n1, mostly to bob."""
+
+    def __init__(self, *, first_reign: bool = True, reported: bool = True, **limits: int) -> None:
+        self.leases = Leases()
+        self.leases.renewed(N1)
+        self.leases.renewed(N2)
+        super().__init__(PresenceOwner(self.leases, first_reign, Limits(**limits)))
+        for sender in (N1, N2) if reported else ():
+            self.report(sender)
+        self._ids = 0
+
+    def report(self, sender: Sender, *opened: Opened, now_ms: int = 0) -> None:
+        report = ConnectionsReport(list(opened), first=True, last=True)
+        self.send(sender, report, now_ms=now_ms)
+
+    def opens(
+        self, sender: Sender, connection_id: str, user_id: str = "bob", now_ms: int = 0
+    ) -> None:
+        self.send(sender, ConnectionOpened(Opened(user_id, connection_id)), now_ms=now_ms)
+
+    def closes(self, sender: Sender, connection_id: str, now_ms: int = 0) -> None:
+        self.send(sender, ConnectionClosed("bob", connection_id), now_ms=now_ms)
+
+    def writes(self, target: str = "bob", *, now_ms: int = 0, **fields: Any) -> str:
+        """Have alice write; return the message's id."""
+        self._ids += 1
+        message_id = f"dm_{self._ids}"
+        command = RouteDirectMessage(message_id, target, "alice", b'"hi"', **fields)
+        self.send(N1, command, now_ms=now_ms)
+        return message_id
+
+    def returns(self, sender: Sender, at: int = 0, now_ms: int = 0) -> None:
+        """Have a node hand back what was delivered, as it was delivered."""
+        delivery = next(one for to, one in self.delivered[at:] if f".{sender.node_id}." in to)
+        self.send(sender, DirectMessageReturned(delivery), now_ms=now_ms)
+
+    def ends(self, sender: Sender, now_ms: int = 0, *, clean: bool = False) -> None:
+        self.leases.ended(sender, clean=clean)
+        self.owner.node_ended(sender, now_ms, clean=clean)
+        self.publish()
+
+    def ticks(self, now_ms: int) -> None:
+        self.owner.tick(now_ms)
+        self.publish()
+
+    @property
+    def handed(self) -> list[tuple[str, str]]:
+        """Whom each message was handed to: (address, message id)."""
+        return [(to, delivery.message_id) for to, delivery in self.delivered]
+
+    @property
+    def answers(self) -> list[Any]:
+        return [answer for _, answer in self.answered]
+
+    @property
+    def news(self) -> list[tuple[str, str]]:
+        """What was said of whom: (user, status)."""
+        said = [json.loads(one.payload) for one in self.announced]
+        return [(one["user_id"], one["status"]) for one in said]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+# ---- direct messages -----------------------------------------------------------------------------
+
+
+def test_a_message_goes_once_to_each_node_of_its_user(story):
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.opens(N2, "c3")
+
+    story.writes(metadata=b'"x":1', now_ms=7)
+
+    assert story.handed == [("direct.n1.b1", "dm_1"), ("direct.n2.b1", "dm_1")]
+    delivery = story.delivered[0][1]
+    assert (delivery.payload, delivery.metadata, delivery.sent_at_ms) == (b'"hi"', b'"x":1', 7)
+    assert (delivery.from_user, delivery.target_user, delivery.queued) == ("alice", "bob", False)
+    assert story.answered == [("answers.n1", Located("dm_1", "dm_1", ["n1", "n2"]))]
+
+
+@pytest.mark.parametrize("target", ["bob", "nobody"])
+def test_a_message_to_who_is_offline_or_unknown_is_kept_and_its_sender_told(story, target):
+    story.writes(target)
+
+    assert story.delivered == []
+    assert story.answered == [("answers.n1", Stored("dm_1", "dm_1", queued=True))]
+
+
+def test_a_message_that_cannot_be_kept_is_answered_so():
+    story = Story(messages=1)
+    story.writes()
+    story.writes()
+    story.writes("eve", ttl=0)
+
+    assert [one.queued for one in story.answers] == [True, False, False]
+
+
+def test_stamps_never_go_back_though_the_clock_does(story):
+    story.opens(N1, "c1")
+    for now_ms in (10, 7, 12):
+        story.writes(now_ms=now_ms)
+
+    assert [delivery.sent_at_ms for _, delivery in story.delivered] == [10, 10, 12]
+
+
+def test_a_repeated_message_is_answered_again(story):
+    story.opens(N1, "c1")
+    command = RouteDirectMessage("dm_9", "bob", "alice", b"1")
+    number = story.send(N1, command)
+    story.send(N1, command, number=number)
+
+    assert story.handed == [("direct.n1.b1", "dm_9")] * 2
+    assert story.answers == [Located("dm_9", "dm_9", ["n1"])] * 2
+
+
+def test_a_repeated_message_to_who_is_offline_is_kept_once(story):
+    command = RouteDirectMessage("dm_9", "bob", "alice", b"1")
+    number = story.send(N1, command)
+    story.send(N1, command, number=number)
+
+    assert len(story.owner.mailboxes) == 1
+    assert story.answers == [Stored("dm_9", "dm_9", queued=True)] * 2
+
+
+def test_an_idempotency_key_keeps_the_first_id_so_that_receivers_know_the_repeat(story):
+    story.opens(N1, "c1")
+    story.writes(idempotency_key="k")
+    story.writes(idempotency_key="k")
+
+    assert story.handed == [("direct.n1.b1", "dm_1")] * 2
+    assert story.answers[1] == Located("dm_2", "dm_1", ["n1"])
+
+
+# ---- mailboxes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["opened", "reported"])
+def test_a_mailbox_is_emptied_when_a_connection_appears_for_whatever_reason(story, how):
+    story.writes(now_ms=3)
+    story.writes(now_ms=4)
+    story.clear()
+
+    if how == "opened":
+        story.opens(N2, "c1", now_ms=9)
+    else:
+        story.report(N2, Opened("bob", "c1"), now_ms=9)
+
+    assert story.handed == [("direct.n2.b1", "dm_1"), ("direct.n2.b1", "dm_2")]
+    first = story.delivered[0][1]
+    assert (first.queued, first.connection_id, first.sent_at_ms) == (True, "c1", 3)
+    assert story.answered == []  # its sender was answered long ago
+    assert len(story.owner.mailboxes) == 0
+
+
+def test_a_second_device_gets_nothing_from_an_empty_mailbox(story):
+    story.writes()
+    story.opens(N1, "c1")
+    story.clear()
+    story.opens(N2, "c2")
+
+    assert story.delivered == []
+
+
+def test_what_has_expired_is_not_delivered_from_the_mailbox(story):
+    story.writes(ttl=10, now_ms=0)
+    story.writes(now_ms=0)
+
+    story.opens(N1, "c1", now_ms=10_000)
+
+    assert story.handed == [("direct.n1.b1", "dm_2")]
+
+
+def test_what_the_new_connection_could_not_take_waits_for_the_next_in_order(story):
+    story.writes()
+    story.writes()
+    story.full = {"direct.n1.b1"}
+    story.opens(N1, "c1")
+    assert story.delivered == []
+
+    story.full = set()
+    story.opens(N2, "c2")
+
+    assert story.handed == [("direct.n2.b1", "dm_1"), ("direct.n2.b1", "dm_2")]
+
+
+def test_ticks_sweep_the_mailboxes(story):
+    story.writes(ttl=1)
+    story.ticks(120_000)
+
+    assert len(story.owner.mailboxes) == 0
+
+
+# ---- who may have the user -----------------------------------------------------------------------
+
+
+def test_a_node_that_has_not_reported_may_have_the_user_and_gets_the_message():
+    story = Story(first_reign=False, reported=False)
+    story.report(N1)
+
+    story.writes()
+
+    assert story.handed == [("direct.n2.b1", "dm_1")]
+    assert story.answers == [Located("dm_1", "dm_1", ["n2"])]
+
+
+def test_what_the_only_node_that_may_have_the_user_returns_is_kept():
+    story = Story(first_reign=False, reported=False)
+    story.report(N1)
+    story.writes()
+
+    story.returns(N2)
+
+    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
+    assert len(story.owner.mailboxes) == 1
+
+
+def test_what_all_nodes_that_may_have_had_the_user_return_is_kept():
+    story = Story(first_reign=False, reported=False)
+    story.writes()
+
+    story.returns(N1)
+    story.returns(N2)
+
+    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
+    assert len(story.owner.mailboxes) == 1
+
+
+# ---- returned messages ---------------------------------------------------------------------------
+
+
+def test_a_returned_message_is_kept_if_the_user_is_nowhere_else(story):
+    story.opens(N1, "c1")
+    story.writes()
+
+    story.returns(N1)
+
+    assert story.answers == [Located("dm_1", "dm_1", ["n1"]), Stored("dm_1", "dm_1", queued=True)]
+    assert story.owner.directory.nodes_of("bob") == set()
+    story.clear()
+    story.opens(N2, "c2")
+    assert story.handed == [("direct.n2.b1", "dm_1")]
+
+
+def test_a_returned_message_is_dropped_if_another_node_that_was_given_it_has_the_user(story):
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.writes()
+
+    story.returns(N1)
+
+    assert story.handed == [("direct.n1.b1", "dm_1"), ("direct.n2.b1", "dm_1")]
+    assert story.answers == [Located("dm_1", "dm_1", ["n1", "n2"])]
+
+
+def test_a_returned_message_follows_a_user_who_has_moved(story):
+    story.opens(N1, "c1")
+    story.writes()
+    story.opens(N2, "c2")
+
+    story.returns(N1)
+
+    assert story.handed == [("direct.n1.b1", "dm_1"), ("direct.n2.b1", "dm_1")]
+    assert story.answers[-1] == Located("dm_1", "dm_1", ["n2"])
+
+
+def test_what_both_nodes_return_is_kept(story):
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.writes()
+
+    story.returns(N1)
+    story.returns(N2)
+
+    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
+    assert len(story.owner.mailboxes) == 1
+
+
+def test_a_user_who_came_back_to_a_node_after_it_returned_the_message_loses_nothing(story):
+    """n1 has nobody, bob reconnects to n1, then n2 has nobody either."""
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.writes()
+    story.returns(N1)
+    story.opens(N1, "c3")
+
+    story.returns(N2)
+
+    assert ("direct.n1.b1", "dm_1") in story.handed[2:] or len(story.owner.mailboxes) == 1
+
+
+def test_what_one_connection_could_not_take_goes_to_the_users_other_one_on_the_same_node(story):
+    story.writes()
+    story.opens(N1, "c1")
+    story.opens(N1, "c2")
+
+    story.returns(N1)
+
+    assert story.owner.directory.connections_at("bob", "n1") == ["c2"]
+    assert story.handed == [("direct.n1.b1", "dm_1")] * 2
+    assert len(story.owner.mailboxes) == 0
+
+
+def test_a_message_accepted_once_is_kept_over_the_limits():
+    story = Story(messages=1)
+    story.opens(N1, "c1")
+    story.writes()
+    story.writes()
+
+    story.returns(N1, at=0)
+    story.returns(N1, at=1)
+
+    assert len(story.owner.mailboxes) == 2
+
+
+def test_a_repeated_return_changes_nothing(story):
+    story.opens(N1, "c1")
+    story.writes()
+    returned = DirectMessageReturned(story.delivered[0][1])
+    number = story.send(N1, returned)
+    story.opens(N1, "c2")
+    story.clear()
+
+    story.send(N1, returned, number=number)
+
+    assert story.owner.directory.connections_at("bob", "n1") == ["c2"]
+    assert story.delivered == story.answered == []
+
+
+# ---- refused messages ----------------------------------------------------------------------------
+
+
+def test_a_message_that_one_node_refuses_is_the_other_ones(story):
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.full = {"direct.n1.b1"}
+
+    story.writes()
+
+    assert story.answers == [Located("dm_1", "dm_1", ["n2"])]
+
+
+def test_a_message_that_all_nodes_refuse_is_kept_and_its_sender_told(story):
+    story.opens(N1, "c1")
+    story.full = {"direct.n1.b1"}
+
+    story.writes()
+
+    assert story.answers == [Stored("dm_1", "dm_1", queued=True)]
+    assert len(story.owner.mailboxes) == 1
+
+
+@pytest.mark.parametrize("trouble", ["refused", "returned"])
+def test_nobody_is_told_that_a_live_only_message_waits(story, trouble):
+    story.opens(N1, "c1")
+    if trouble == "refused":
+        story.full = {"direct.n1.b1"}
+    story.writes(ttl=0)
+    if trouble == "returned":
+        story.returns(N1)
+
+    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=False)
+    assert len(story.owner.mailboxes) == 0
+
+
+# ---- presence ------------------------------------------------------------------------------------
+
+
+def test_others_hear_of_a_user_with_the_first_connection_and_after_the_last(story):
+    story.opens(N1, "c1", now_ms=0)
+    story.opens(N2, "c2", now_ms=0)
+    story.closes(N1, "c1", now_ms=0)
+    story.closes(N2, "c2", now_ms=1000)
+    assert story.news == [("bob", "online")]
+
+    story.ticks(1000 + GRACE_MS - 1)
+    assert story.news == [("bob", "online")]
+    story.ticks(1000 + GRACE_MS)
+    assert story.news == [("bob", "online"), ("bob", "offline")]
+
+
+def test_a_lost_node_takes_its_users_offline_at_once_a_stopped_one_after_the_grace(story):
+    story.opens(N1, "c1", "bob")
+    story.opens(N2, "c2", "eve")
+    story.clear()
+
+    story.ends(N1, clean=False)
+    assert story.news == [("bob", "offline")]
+    story.ends(N2, clean=True)
+    assert story.news == [("bob", "offline")]
+    story.ticks(GRACE_MS)
+    assert story.news == [("bob", "offline"), ("eve", "offline")]
+
+
+def test_what_a_client_shows_is_announced_while_it_is_here(story):
+    story.send(N1, PresenceSet("bob", "away", None))
+    assert story.news == []
+
+    story.opens(N1, "c1")
+    story.send(N1, PresenceSet("bob", "away", b'{"mood":1}'), now_ms=7)
+
+    assert story.news == [("bob", "online"), ("bob", "away")]
+    assert json.loads(story.announced[-1].payload)["metadata"] == {"mood": 1}
+    assert json.loads(story.announced[-1].payload)["last_seen_ms"] == 7
+
+
+def test_a_snapshot_is_for_the_connection_that_asked(story):
+    story.opens(N1, "c1", "bob")
+    story.opens(N1, "c2", "eve")
+    story.clear()
+
+    story.send(N2, PresenceAsked("c9", ["presence.eve", "presence.nobody"]))
+
+    assert story.news == [("eve", "online")]
+    assert (story.announced[0].only_node, story.announced[0].only_connection) == ("n2", "c9")
+
+
+def test_a_snapshot_ends_at_its_limit(story):
+    people = [Opened(f"u{n}", f"c{n}") for n in range(SNAPSHOT_LIMIT + 1)]
+    story.report(N1, *people)
+    story.clear()
+
+    story.send(N2, PresenceAsked("c9", ["presence.*"]))
+
+    assert len(story.announced) == SNAPSHOT_LIMIT
+
+
+def test_a_new_reign_does_not_announce_again_whom_the_last_one_knew():
+    story = Story(first_reign=False, reported=False)
+    story.report(N1, Opened("bob", "c1"))
+    assert story.news == []
+
+    story.opens(N1, "c2", "eve")
+    story.report(N1, Opened("bob", "c1"), Opened("eve", "c2"), Opened("zoe", "c3"))
+    assert story.news == [("eve", "online"), ("zoe", "online")]
+
+
+# ---- facts ---------------------------------------------------------------------------------------
+
+
+def test_a_late_close_from_a_life_that_is_over_erases_nothing(story):
+    story.opens(N1, "c1")
+    story.leases.renewed(life("n1", "b2"))
+    story.owner.node_ended(N1, 0, clean=True)
+    story.report(life("n1", "b2"), Opened("bob", "c1"))
+
+    story.closes(N1, "c1")
+
+    assert story.owner.directory.connections_at("bob", "n1") == ["c1"]
+    story.ticks(10 * GRACE_MS)
+    assert story.news == [("bob", "online")]
+
+
+def test_a_repeated_fact_is_not_applied_twice(story):
+    opened = ConnectionOpened(Opened("bob", "c1"))
+    number = story.send(N1, opened)
+    story.closes(N1, "c1")
+    story.send(N1, opened, number=number)
+
+    assert story.owner.directory.connections_at("bob", "n1") == []
+
+
+def test_what_cannot_be_read_changes_nothing_and_uses_up_no_number(story):
+    with pytest.raises(codec.Undecodable):
+        story.owner.perform(N1, "answers.n1", 99, b"\xc1", 0)
+    assert story.owner.take() is None
+
+    story.opens(N1, "c1")
+    assert story.owner.directory.nodes_of("bob") == {"n1"}
+
+
+def test_an_owner_with_nothing_to_publish_says_so(story):
+    story.owner.tick(0)
+
+    assert story.owner.take() is None
