@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 from gateway.answers import RECEIPT_SECONDS
 from gateway.connection import Connection
+from gateway.core.attempts import Attempt, Sent
+from gateway.core.effects import Join, Leave, Publish, Send, Show
 from gateway.core.replies import Reply
-from gateway.core.session import Attempt, Join, Leave, Publish, Send, Sent, Show
 from gateway.node import Node
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown
 from shared.messages import frames

@@ -12,9 +12,7 @@ from ulid import ULID
 
 from gateway.commands import Commands, Pending
 from gateway.connection import Connection
-from gateway.core.identity import Identity
-from gateway.core.replies import Lane, Reply, Slot
-from gateway.core.session import (
+from gateway.core.effects import (
     Effect,
     Fail,
     Join,
@@ -23,10 +21,12 @@ from gateway.core.session import (
     Renew,
     Respond,
     Send,
-    Session,
     Show,
     Turn,
 )
+from gateway.core.identity import Identity
+from gateway.core.replies import Lane, Reply, Slot
+from gateway.core.session import Session
 from gateway.expiry import Expiry
 from gateway.node import Node
 from gateway.outbox import Outbox

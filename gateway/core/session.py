@@ -3,12 +3,22 @@
 Feed it what arrived; it answers with what must happen.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import count
-from typing import Protocol, TypeAlias
 
+from gateway.core.attempts import Attempts
+from gateway.core.effects import (
+    Effect,
+    Fail,
+    Join,
+    Leave,
+    Publish,
+    Renew,
+    Respond,
+    Send,
+    Show,
+    Turn,
+)
 from gateway.core.identity import Identity, Right
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
@@ -20,115 +30,6 @@ MAX_TOPICS = 100
 
 MAX_STRIKES = 10
 """Bad messages in a row (X7)."""
-
-REPEAT_SECONDS = 120.0
-"""How long the id of a command is remembered (A7)."""
-
-MAX_REMEMBERED = 10_000
-
-
-class Sent(Protocol):
-    """A command on its way to the owner."""
-
-    number: int | None
-    """None while it waits for its turn."""
-
-
-@dataclass
-class Attempt:
-    """A delivering command under one id of this connection, for when it is repeated (A7)."""
-
-    message_id: str
-    destination: str
-    at: float
-    sent: Sent | None = None
-    reply: Reply | None = None
-    """What ended it, if it succeeded."""
-
-
-class Turn(Enum):
-    """Whose turn a reply awaits (R1)."""
-
-    FREE = "free"
-    TOPIC = "topic"
-    DIRECT = "direct"
-
-
-@dataclass(frozen=True)
-class Respond:
-    """Write this reply."""
-
-    reply: Reply
-    turn: Turn
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Write this error; close if it has a close code."""
-
-    error: ServiceError
-    id: str | None
-    turn: Turn
-
-
-@dataclass(frozen=True)
-class Join:
-    """Subscribe to ``new`` and answer for ``topics``."""
-
-    topics: list[str]
-    new: list[str]
-    active: int
-    id: str | None
-    mark: int
-    """Tells this request from an earlier or later one for the same pattern."""
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Unsubscribe from ``held`` and answer for ``topics``."""
-
-    topics: list[str]
-    held: list[str]
-    active: int
-    id: str | None
-
-
-@dataclass(frozen=True)
-class Publish:
-    """Have a broadcast routed."""
-
-    body: client.Broadcast
-    command: client.Command
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Send:
-    """Have a direct message routed."""
-
-    body: client.DirectMessage
-    command: client.Command
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Show:
-    """Tell others how this user is to be seen."""
-
-    body: client.Presence
-    id: str | None
-
-
-@dataclass(frozen=True)
-class Renew:
-    """Check a fresh token and go on with it."""
-
-    token: str
-    id: str | None
-
-
-Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Renew
-
 
 TURNS: dict[type[client.Body], Turn] = {
     client.Subscribe: Turn.TOPIC,
@@ -158,9 +59,8 @@ class Session:
     connection_id: str
     max_subscriptions: int
     patterns: dict[str, Subscription] = field(default_factory=dict)
-
     strikes: int = 0
-    _attempts: OrderedDict[str, Attempt] = field(default_factory=OrderedDict)
+    _attempts: Attempts = field(default_factory=Attempts)
     _marks: "count[int]" = field(default_factory=count)
 
     def receive(self, text: str, *, mint: str, now: float) -> Effect:
@@ -297,7 +197,7 @@ class Session:
         if is_reserved(words[0]):
             raise Forbidden("Only the service speaks on this topic", topic=body.topic)
         self.identity.grants.require("publish", words)
-        attempt = self._attempt(command.id, message_id, body.topic, now)
+        attempt = self._attempts.find(command.id, message_id, body.topic, now=now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.TOPIC)
         return Publish(body, command, attempt)
@@ -306,29 +206,10 @@ class Session:
         self, body: client.DirectMessage, command: client.Command, message_id: str, now: float
     ) -> Effect:
         self.identity.grants.require_direct(body.target_user)
-        attempt = self._attempt(command.id, message_id, f"@{body.target_user}", now)
+        attempt = self._attempts.find(command.id, message_id, f"@{body.target_user}", now=now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.DIRECT)
         return Send(body, command, attempt)
-
-    def _attempt(
-        self, command_id: str | None, message_id: str, destination: str, now: float
-    ) -> Attempt:
-        """Find the command's earlier attempt, or note this one as the first."""
-        while self._attempts:
-            oldest = next(iter(self._attempts.values()))
-            if now - oldest.at <= REPEAT_SECONDS and len(self._attempts) < MAX_REMEMBERED:
-                break
-            self._attempts.popitem(last=False)
-        fresh = Attempt(message_id, destination, now)
-        if command_id is None:
-            return fresh
-        earlier = self._attempts.get(command_id)
-        if earlier is not None and (earlier.reply or earlier.destination == destination):
-            return earlier
-        self._attempts.pop(command_id, None)  # it failed, and the id now means something else
-        self._attempts[command_id] = fresh
-        return fresh
 
 
 def _check_granted(identity: Identity, pattern: str) -> None:

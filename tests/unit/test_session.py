@@ -6,19 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.core import session as module
+from gateway.core.effects import Fail, Join, Leave, Publish, Renew, Respond, Send, Show, Turn
 from gateway.core.replies import Reply
-from gateway.core.session import (
-    Fail,
-    Join,
-    Leave,
-    Publish,
-    Renew,
-    Respond,
-    Send,
-    Session,
-    Show,
-    Turn,
-)
+from gateway.core.session import Session
 from shared.errors import BadRequest, Forbidden, TooManyBadMessages
 from tests.unit.builders import identity
 

@@ -1,0 +1,94 @@
+"""PURE: what a session decides must happen."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from gateway.core.attempts import Attempt
+from gateway.core.replies import Reply
+from shared.errors import ServiceError
+from shared.messages import client
+
+
+class Turn(Enum):
+    """Whose turn a reply awaits (R1)."""
+
+    FREE = "free"
+    TOPIC = "topic"
+    DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class Respond:
+    """Write this reply."""
+
+    reply: Reply
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Write this error; close if it has a close code."""
+
+    error: ServiceError
+    id: str | None
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class Join:
+    """Subscribe to ``new`` and answer for ``topics``."""
+
+    topics: list[str]
+    new: list[str]
+    active: int
+    id: str | None
+    mark: int
+    """Tells this request from an earlier or later one for the same pattern."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Unsubscribe from ``held`` and answer for ``topics``."""
+
+    topics: list[str]
+    held: list[str]
+    active: int
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Have a broadcast routed."""
+
+    body: client.Broadcast
+    command: client.Command
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Send:
+    """Have a direct message routed."""
+
+    body: client.DirectMessage
+    command: client.Command
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Show:
+    """Tell others how this user is to be seen."""
+
+    body: client.Presence
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Renew:
+    """Check a fresh token and go on with it."""
+
+    token: str
+    id: str | None
+
+
+Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Renew
