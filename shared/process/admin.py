@@ -3,6 +3,7 @@
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -26,9 +27,10 @@ async def admin_server(
         OSError: the port of ``REALTIME_ADMIN_PORT``, or every one tried, is taken.
     """
     app = web.Application()
-    app.router.add_get("/livez", _live)
-    app.router.add_get("/readyz", lambda request: _ready(request, ready))
-    app.router.add_get("/metrics", lambda request: _metrics(request, registry))
+    pages = _Pages(registry, ready)
+    app.router.add_get("/livez", pages.live)
+    app.router.add_get("/readyz", pages.ready)
+    app.router.add_get("/metrics", pages.metrics)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=10)
     await runner.setup()
     try:
@@ -54,17 +56,20 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> int:
     raise OSError(errno.EADDRINUSE, f"no free admin port from {FIRST_PORT}")
 
 
-async def _live(_request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
+@dataclass
+class _Pages:
+    registry: CollectorRegistry
+    is_ready: Callable[[], bool]
 
+    async def live(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-async def _ready(_request: web.Request, ready: Callable[[], bool]) -> web.Response:
-    if ready():
-        return web.Response(text="ready\n")
-    return web.Response(status=503, text="not ready\n")
+    async def ready(self, _request: web.Request) -> web.Response:
+        if self.is_ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="not ready\n")
 
-
-async def _metrics(_request: web.Request, registry: CollectorRegistry) -> web.Response:
-    return web.Response(
-        body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-    )
+    async def metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import session as module
+from gateway.core import attempts as module
 from gateway.core.effects import Fail, Join, Leave, Publish, Renew, Respond, Send, Show, Turn
 from gateway.core.replies import Reply
 from gateway.core.session import Session
