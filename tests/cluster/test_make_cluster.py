@@ -1,4 +1,4 @@
-"""``make cluster``: the services as processes of their own, started and stopped as a person does."""
+"""``make cluster``: the services as processes of their own, started and stopped by a person."""
 
 import asyncio
 import os
@@ -38,7 +38,8 @@ async def test_it_serves_two_gateways_and_ctrl_c_leaves_nothing_behind(
     try:
         async with asyncio.timeout(90):
             while "Ctrl-C stops everything" not in printed:
-                assert (line := await process.stdout.readline()), printed
+                line = await process.stdout.readline()
+                assert line, printed
                 printed += line.decode()
         urls = [f"ws://localhost:{first + n}/ws" for n in range(2)]
         async with clients((urls[0], "alice"), (urls[1], "bob")) as (alice, bob):

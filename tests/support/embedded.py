@@ -58,7 +58,8 @@ class Gate:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._publish = MemoryChannel.publish
-        self._open = asyncio.Event()
+        self._tickets = asyncio.Semaphore(0)
+        self._is_open = False
         self.held = asyncio.Event()
         """Set once something waits at the gate."""
 
@@ -68,21 +69,32 @@ class Gate:
         async def publish(
             channel: MemoryChannel, body: bytes, to: Address, *, persistent: bool = False
         ) -> None:
-            if to.queue.startswith(gate._prefix) and not gate._open.is_set():
-                gate.held.set()
-                await gate._open.wait()
+            if to.queue.startswith(gate._prefix):
+                await gate._wait()
             await gate._publish(channel, body, to, persistent=persistent)
 
-        MemoryChannel.publish = publish  # type: ignore[method-assign]
+        MemoryChannel.publish = publish  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
         self.open()
         MemoryChannel.publish = self._publish  # type: ignore[method-assign]
 
+    async def _wait(self) -> None:
+        if not self._is_open:
+            self.held.set()
+            await self._tickets.acquire()
+        if self._is_open:
+            self._tickets.release()
+
+    def let_one_through(self) -> None:
+        """Let the first that waits go on."""
+        self._tickets.release()
+
     def open(self) -> None:
         """Let everything through, from now on."""
-        self._open.set()
+        self._is_open = True
+        self._tickets.release()
 
 
 class EmbeddedServer(BaseTestServer):

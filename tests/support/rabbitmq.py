@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import aio_pika
-import docker
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.docker_client import DockerClient
 from yarl import URL
 
 from standalone.private_rabbitmq import START_TIMEOUT, PrivateRabbitMQ, installed, speaks_amqp
@@ -125,30 +126,38 @@ def _private_node() -> Iterator[str]:
 
 
 def _in_docker() -> AbstractContextManager[str] | None:
-    """Start a container, unless no engine answers or it cannot have the image."""
-    try:
-        engine = docker.from_env(timeout=10)
-        engine.ping()
-        if not engine.images.list(IMAGE):
-            engine.images.pull(IMAGE)
-        container = DockerContainer(IMAGE).with_exposed_ports(5672).start()
-    except Exception:
-        return None  # whatever is wrong with Docker, there are other ways
-    return _container(container)
+    """Start a container, unless no engine answers, or it cannot have or run the image."""
+    # It would need a second image and the engine's socket, and we stop what we start.
+    testcontainers_config.ryuk_disabled = True
+    with ExitStack() as stack:
+        try:
+            engine = DockerClient(timeout=10).client  # of the present context
+            stack.callback(engine.close)
+            if not engine.images.list(IMAGE):
+                if installed():
+                    return None  # quicker than any download
+                engine.images.pull(IMAGE)
+            container = stack.enter_context(DockerContainer(IMAGE).with_exposed_ports(5672))
+            url = _when_it_serves(container)
+        except Exception:
+            return None  # whatever is wrong with Docker, there are other ways
+        return _until_left(stack.pop_all(), url)
+
+
+def _when_it_serves(container: DockerContainer) -> str:
+    host, deadline = container.get_container_host_ip(), time.monotonic() + START_TIMEOUT
+    # Asked for its port, a container that has ended raises.
+    while not speaks_amqp(host, port := int(container.get_exposed_port(5672))):
+        if time.monotonic() > deadline:
+            raise NoRabbitMQ("The RabbitMQ container did not start")
+        time.sleep(0.1)
+    return f"amqp://guest:guest@{host}:{port}/"
 
 
 @contextmanager
-def _container(container: DockerContainer) -> Iterator[str]:
-    try:
-        host, port = container.get_container_host_ip(), container.get_exposed_port(5672)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not speaks_amqp(host, int(port)):
-            if time.monotonic() > deadline:
-                raise NoRabbitMQ("The RabbitMQ container did not start")
-            time.sleep(0.1)
-        yield f"amqp://guest:guest@{host}:{port}/"
-    finally:
-        container.stop()
+def _until_left(stack: ExitStack, url: str) -> Iterator[str]:
+    with stack:
+        yield url
 
 
 def _install() -> bool:

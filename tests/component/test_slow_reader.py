@@ -1,0 +1,84 @@
+"""Clients that do not read (A5, R2, 4413), and what that is to others."""
+
+from typing import Any
+
+import pytest
+
+from gateway import outbox
+from gateway.connection import Connection
+from tests.support.embedded import Place, Talk, until
+
+BIG = "x" * 60_000
+BOUND = 300_000
+ENOUGH = 400
+"""Messages that fill the buffers of both sides and of the kernel between them."""
+
+
+def held_back(place: Place, talk: Talk) -> tuple[Connection, Any]:
+    """Return a client's connection as the gateway has it, and its transport."""
+    connection = place.server.node.connections.get(talk.id)
+    assert connection is not None
+    return connection, connection._outbox._transport
+
+
+async def test_a_client_that_never_reads_is_dropped_and_others_go_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
+    speaker, reader, sleeper = await place.people("speaker", "reader", "sleeper")
+    for one in (reader, sleeper):
+        await one.subscribe("flood")
+    _, transport = held_back(place, sleeper)
+    counts = []
+    for number in range(ENOUGH):
+        counts.append((await speaker.broadcast("flood", [number, BIG]))["recipients"])
+        assert (await reader.hear())["data"]["payload"][0] == number
+        assert transport.get_write_buffer_size() <= BOUND
+        if transport.is_closing():
+            break
+    assert transport.is_closing()
+    await place.server.forgotten("sleeper")
+    assert sorted(set(counts), reverse=True) == [2, 1]
+    assert counts == sorted(counts, reverse=True)  # what is held back is not delivered
+    closes = place.server.registry.get_sample_value(
+        "realtime_gateway_closes_total", {"code": "4413"}
+    )
+    assert closes == 1
+    assert (await speaker.broadcast("flood", "after"))["recipients"] == 1
+    assert (await reader.hear())["data"]["payload"] == "after"
+
+
+async def test_a_client_dropped_as_slow_can_come_back_to_its_mailbox(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
+    speaker, sleeper = await place.people("speaker", "sleeper")
+    await sleeper.subscribe("flood")
+    _, transport = held_back(place, sleeper)
+    while not transport.is_closing():
+        await speaker.broadcast("flood", BIG)
+    await place.server.forgotten("sleeper")
+    assert len(await speaker.direct("sleeper", "later")) == 2
+    again = await place.connect("sleeper")
+    assert (await again.hear())["data"]["payload"] == "later"
+
+
+async def test_who_lagged_for_a_moment_is_still_found_afterwards(place: Place) -> None:
+    speaker, bob, watcher = await place.people("speaker", "bob", "watcher")
+    await watcher.subscribe("presence.bob")
+    await watcher.hear()
+    await bob.subscribe("flood")
+    connection, transport = held_back(place, bob)
+    flooded = 0
+    while transport.get_write_buffer_size() < 5 * len(BIG):  # by now nothing flows any more
+        await speaker.broadcast("flood", BIG)
+        flooded += 1
+    assert connection._outbox._protocol.writing_paused
+    await speaker.direct("bob", "while lagging")
+    while flooded:
+        flooded -= (await bob.hear())["type"] == "Broadcast"
+    await until(lambda: not transport.get_write_buffer_size(), "bob has caught up")
+    for _ in range(2):
+        [*_, ack] = await speaker.direct("bob", "caught up")
+        assert ack["data"]["delivered_to"] == [bob.id]
+    assert not await watcher.told()
