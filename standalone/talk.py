@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
-from realtime_client import Client, ConnectionClosed, RealtimeError, Unreachable, connect
 
+from realtime_client import Client, ConnectionClosed, RealtimeError, Unreachable, connect
 from standalone.tokens import development_token
 
 DEFAULT_URL = "ws://localhost:8081/ws"
