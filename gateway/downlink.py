@@ -1,7 +1,8 @@
 """From the broker: deliveries to the sockets, answers to whoever waits for them."""
 
-from collections.abc import Callable
+from typing import TypeVar
 
+import msgspec
 import structlog
 
 from gateway.answers import Answers
@@ -10,16 +11,17 @@ from gateway.fanout import Fanout
 from gateway.metrics import Metrics
 from gateway.outbox import text_frame
 from gateway.uplink import Uplink
+from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.messages import codec, frames
 from shared.messages.envelopes import (
-    DeliveryBatch,
     DirectDelivery,
     DirectMessageReturned,
     DirectReceipt,
     Receipt,
-    TopicDelivery,
 )
+
+Target = TypeVar("Target")
 
 log = structlog.get_logger()
 
@@ -40,11 +42,19 @@ class Downlink:
 
     def inbox(self, body: bytes) -> None:
         """Perform a batch of topic deliveries."""
-        self._perform("router", body, self._topic)
+        partition, deliveries = self._unpack(topology.ROUTER, body, codec.TOPIC_DELIVERY)
+        for delivery in deliveries:
+            written = self._fanout.to_topic(delivery, partition)
+            self._metrics.topic_deliveries.inc(written)
+            if delivery.report_to:
+                receipt = Receipt(delivery.ask, self._node_id, written)
+                self.receipts.add(delivery.report_to, codec.encode(receipt))
 
     def direct(self, body: bytes) -> None:
         """Perform a batch of direct deliveries."""
-        self._perform("presence", body, self._direct)
+        _, deliveries = self._unpack(topology.PRESENCE, body, codec.DIRECT_DELIVERY)
+        for delivery in deliveries:
+            self._deliver(delivery)
 
     def answer(self, body: bytes) -> None:
         """Pass a batch of answers on to whoever waits for them."""
@@ -56,38 +66,25 @@ class Downlink:
         for one in answers:
             self._answers.take(one)
 
-    def _perform(
-        self, service: str, body: bytes, deliver: Callable[[DeliveryBatch, object], None]
-    ) -> None:
+    def _unpack(
+        self, service: str, body: bytes, decoder: "msgspec.msgpack.Decoder[Target]"
+    ) -> tuple[int, list[Target]]:
+        """Return the partition and what is to be delivered: nothing if the reign is an old one."""
         self._metrics.batches.labels(service).inc()
         try:
             batch = codec.decode(body, codec.DELIVERY_BATCH)
-            items = [codec.decode(item, codec.DELIVERY) for item in batch.items]
+            items = [codec.decode(bytes(item), decoder) for item in batch.items]
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
-            return
+            return 0, []
         source = (service, batch.partition)
         if batch.term < self._terms.get(source, 0):
             log.warning("lower term", action="drop", partition=batch.partition, term=batch.term)
-            return
+            return batch.partition, []
         self._terms[source] = batch.term
-        for item in items:
-            deliver(batch, item)
+        return batch.partition, items
 
-    def _topic(self, batch: DeliveryBatch, delivery: object) -> None:
-        if not isinstance(delivery, TopicDelivery):
-            return
-        written = self._fanout.to_topic(delivery, batch.partition)
-        self._metrics.topic_deliveries.inc(written)
-        if delivery.report_to:
-            receipt = Receipt(delivery.ask, self._node_id, written)
-            self.receipts.add(delivery.report_to, codec.encode(receipt))
-
-    def _direct(self, _batch: DeliveryBatch, delivery: object) -> None:
-        if isinstance(delivery, DirectDelivery):
-            self._deliver_direct(delivery)
-
-    def _deliver_direct(self, delivery: DirectDelivery) -> None:
+    def _deliver(self, delivery: DirectDelivery) -> None:
         written = self._fanout.to_user(delivery)
         if written is not None:
             self._report(delivery, written)
@@ -121,4 +118,4 @@ class Downlink:
         if delivery.connection_id:
             self._report(delivery, [])
         else:  # another connection of the user here may have it already, or take it now
-            self._deliver_direct(delivery)
+            self._deliver(delivery)

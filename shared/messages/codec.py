@@ -8,11 +8,12 @@ from shared.errors import ServiceError
 from shared.messages.envelopes import (
     Answer,
     CommandBatch,
-    Delivery,
     DeliveryBatch,
+    DirectDelivery,
     News,
     PresenceCommand,
     RouterCommand,
+    TopicDelivery,
 )
 
 Target = TypeVar("Target")
@@ -30,7 +31,8 @@ COMMAND_BATCH: "msgspec.msgpack.Decoder[CommandBatch]" = _decoder(CommandBatch)
 DELIVERY_BATCH: "msgspec.msgpack.Decoder[DeliveryBatch]" = _decoder(DeliveryBatch)
 ROUTER_COMMAND: "msgspec.msgpack.Decoder[RouterCommand]" = _decoder(RouterCommand)
 PRESENCE_COMMAND: "msgspec.msgpack.Decoder[PresenceCommand]" = _decoder(PresenceCommand)
-DELIVERY: "msgspec.msgpack.Decoder[Delivery]" = _decoder(Delivery)
+TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery]" = _decoder(TopicDelivery)
+DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery]" = _decoder(DirectDelivery)
 ANSWERS: "msgspec.msgpack.Decoder[list[Answer]]" = _decoder(list[Answer])
 NEWS: "msgspec.msgpack.Decoder[News]" = _decoder(News)
 

@@ -271,7 +271,6 @@ class Stored(Struct, tag=34, array_like=True):
 
 
 Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored
-Delivery: TypeAlias = TopicDelivery | DirectDelivery
 
 # ---- news ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from gateway.core.identity import Grants, Identity
 from shared.broker.ports import Address
 from shared.messages import codec
@@ -17,6 +19,9 @@ def life(node_id: str, boot: str = "b1", process: str | None = None) -> Sender:
 def identity(user_id: str = "alice", **permissions: Any) -> Identity:
     """A user with these permissions, or with all that development grants."""
     return Identity(user_id, Grants.read(permissions or OPEN), expires_at=2e9)
+
+
+DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery)
 
 
 def topic_delivery(**fields: Any) -> TopicDelivery:
@@ -102,4 +107,4 @@ class Stage:
 
 
 def decode_delivery(body: bytes) -> Any:
-    return codec.decode(body, codec.DELIVERY)
+    return codec.decode(body, DELIVERY)

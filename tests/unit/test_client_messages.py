@@ -96,7 +96,21 @@ def test_the_server_reads_its_headers_and_delivers_the_others_untouched():
     )
 
 
-@pytest.mark.parametrize("name", sorted(client.OURS | client.FOR_THE_SERVER - {"echo"}))
+SERVERS_OWN = [
+    "client_timestamp",
+    "epoch",
+    "from_user",
+    "idempotency_key",
+    "message_id",
+    "offset",
+    "queued",
+    "replayed",
+    "sent_at",
+    "sent_at_ms",
+]
+
+
+@pytest.mark.parametrize("name", SERVERS_OWN)
 def test_no_client_writes_what_only_the_server_writes(name):
     command = parse(broadcast(metadata=f'{{"{name}":"forged","mine":1}}'))
 

@@ -50,6 +50,9 @@ def test_a_user_who_comes_back_within_the_grace_was_never_away(directory):
 
     assert directory.opened(N2, LAPTOP, now_ms=2000) == appeared(LAPTOP, N2)
     assert directory.due(now_ms=1000 + GRACE_MS) == Diff()
+    directory.closed("alice", ["c2"], now_ms=50_000)
+    assert directory.due(now_ms=50_000) == Diff()
+    assert directory.due(now_ms=50_000 + GRACE_MS) == Diff(left=("alice",))
 
 
 def test_the_grace_begins_with_the_last_connection_and_only_once(directory):
