@@ -206,7 +206,8 @@ class Session:
         self, body: client.DirectMessage, command: client.Command, message_id: str, now: float
     ) -> Effect:
         self.identity.grants.require_direct(body.target_user)
-        attempt = self._attempts.find(command.id, message_id, f"@{body.target_user}", now=now)
+        destination = f"user {body.target_user}"  # no topic holds a blank
+        attempt = self._attempts.find(command.id, message_id, destination, now=now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.DIRECT)
         return Send(body, command, attempt)

@@ -174,7 +174,7 @@ def _command(head: _Head, command_id: str | None) -> Command:
         raise BadRequest("Not a user id", field="data.target_user", reason="not printable")
     headers, metadata = _headers(head.metadata)
     if not _is_null(head.timestamp):
-        _convert(bytes(head.timestamp), float, at="timestamp")
+        _check_number(head.timestamp, at="timestamp")
         metadata.append(b'"client_timestamp":' + bytes(head.timestamp))
     return Command(body, command_id, headers, b",".join(metadata))
 
@@ -196,8 +196,18 @@ def _headers(raw: Raw) -> tuple[Headers, list[bytes]]:
         where, reason = "metadata.idempotency_key", "not printable"
         raise BadRequest(f"{where}: {reason}", field=where, reason=reason)
     members = _convert(bytes(raw), dict[str, Raw], at="metadata")
+    if headers.ttl is not None:
+        _check_number(members["ttl"], at="metadata.ttl")
     kept = {name: value for name, value in members.items() if name not in FOR_THE_SERVER | OURS}
     return headers, [msgspec.json.encode(name) + b":" + bytes(kept[name]) for name in kept]
+
+
+def _check_number(raw: Raw, *, at: str) -> None:
+    """Refuse a number that a double cannot hold exactly (X7)."""
+    number = _convert(bytes(raw), int | float, at=at)
+    if int(float(number)) != int(number):
+        reason = "no double holds this number exactly"
+        raise BadRequest(f"{at}: {reason}", field=at, reason=reason)
 
 
 def _is_null(raw: Raw) -> bool:

@@ -181,6 +181,16 @@ def test_a_subscription_that_failed_late_does_not_undo_a_newer_one_to_the_same_p
     assert talk.session.not_joined(second) == ["a"]
 
 
+def test_a_confirm_that_came_late_does_not_vouch_for_a_newer_subscription():
+    talk = Talk()
+    first = talk.subscribe("a")
+    talk.unsubscribe("a")
+    second = talk.subscribe("a")
+    talk.session.joined(first)
+
+    assert talk.session.not_joined(second) == ["a"]
+
+
 def test_of_two_requests_for_the_same_pattern_the_last_to_fail_undoes_it():
     talk = Talk()
     first, second = talk.subscribe("a"), talk.subscribe("a")
@@ -308,17 +318,19 @@ class _Sent:
     number = 5
 
 
+@pytest.mark.parametrize("topic", ["a", "bob", "@bob"])
 @pytest.mark.parametrize(
     "other",
     [
         {"type": "Broadcast", "data": {"topic": "b", "payload": 1}, "id": "m"},
         {"type": "DirectMessage", "data": {"target_user": "bob", "payload": 1}, "id": "m"},
+        {"type": "DirectMessage", "data": {"target_user": "@bob", "payload": 1}, "id": "m"},
     ],
 )
-def test_an_id_that_now_means_something_else_does_not_inherit_the_old_number(other):
+def test_an_id_that_now_means_something_else_does_not_inherit_the_old_number(topic, other):
     """A number counts for one partition. In another it would make that one skip what follows."""
     talk = Talk()
-    talk.broadcast("m", "a").attempt.sent = _Sent()
+    talk.broadcast("m", topic).attempt.sent = _Sent()
 
     effect = talk.hear(other)
 
