@@ -1,6 +1,7 @@
 """What clients send: JSON text in, a checked ``Command`` out (decisions A8, X2, X3, X7)."""
 
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -205,7 +206,9 @@ def _headers(raw: Raw) -> tuple[Headers, list[bytes]]:
 def _check_number(raw: Raw, *, at: str) -> None:
     """Refuse a number that a double cannot hold exactly (X7)."""
     number = _convert(bytes(raw), int | float, at=at)
-    if int(float(number)) != int(number):
+    if isinstance(number, int) and (
+        abs(number) > sys.float_info.max or int(float(number)) != number
+    ):
         reason = "no double holds this number exactly"
         raise BadRequest(f"{at}: {reason}", field=at, reason=reason)
 

@@ -311,3 +311,12 @@ def test_any_text_becomes_a_command_or_an_error_400_or_403(text):
     if fault is not None:
         assert fault.reply_code in {400, 403}
         json.loads(frames.error(fault))  # it can be written
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "1" + "0" * 400, "1e999"])
+@pytest.mark.parametrize("place", ['"timestamp":{}', '"metadata":{{"ttl":{}}}'])
+def test_a_number_that_no_double_holds_is_refused_where_the_server_reads_it(place, number):
+    with pytest.raises(BadRequest) as refusal:
+        parse('{"type":"Ping","data":{},' + place.format(number) + "}")
+
+    assert {"field", "reason"} <= refusal.value.details.keys()
