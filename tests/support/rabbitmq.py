@@ -2,12 +2,9 @@
 
 import asyncio
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from pathlib import Path
 
 import aio_pika
 from testcontainers.core.config import testcontainers_config
@@ -16,9 +13,9 @@ from testcontainers.core.docker_client import DockerClient
 from yarl import URL
 
 from standalone.private_rabbitmq import START_TIMEOUT, PrivateRabbitMQ, installed, speaks_amqp
+from tests.support.debian import install
 
 IMAGE = "rabbitmq:4-management"
-POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 class NoRabbitMQ(Exception):
@@ -43,7 +40,7 @@ def any_rabbitmq() -> Iterator[str]:
 
 def can_run_privately() -> bool:
     """Whether a node of one's own can be had, if need be by installing it."""
-    return installed() or (_install() and installed())
+    return installed() or (install("rabbitmq-server") and installed())
 
 
 async def delete_queues(url: str, *names: str) -> None:
@@ -158,30 +155,3 @@ def _when_it_serves(container: DockerContainer) -> str:
 def _until_left(stack: ExitStack, url: str) -> Iterator[str]:
     with stack:
         yield url
-
-
-def _install() -> bool:
-    """Install Debian's package, its service not started; return whether that was possible."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return False
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "rabbitmq-server"]
-    with _no_services():
-        for command in (["apt-get", "update"], install):
-            if subprocess.run(command, env=environment, check=False).returncode != 0:
-                return False
-    return True
-
-
-@contextmanager
-def _no_services() -> Iterator[None]:
-    """Have Debian's installer start no service, as its policy script may ask for."""
-    if POLICY.exists():
-        yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.debian import install
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "tests" / "cluster" / "reference_client"
 BUILDS = ROOT / "build" / "reference_client"
@@ -88,6 +90,8 @@ def _build() -> Path:
 
 
 def _npm(*arguments: str, cwd: Path) -> None:
+    if shutil.which("npm") is None and not install("nodejs", "npm"):
+        raise FileNotFoundError("Node.js with npm is needed to compile the reference's client")
     try:
         subprocess.run(
             ["npm", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=True
