@@ -34,7 +34,7 @@ class Connection:
     @property
     def opened(self) -> Opened:
         """This connection as presence knows it."""
-        return Opened(self.user_id, self.id, self.session.identity.presence)
+        return Opened(self.user_id, self.id, self.session.identity.presence, self.welcomed)
 
     def write(self, frame: bytes) -> bool:
         """Write a finished frame; return whether the socket has it now (A5)."""
@@ -73,6 +73,11 @@ class Connection:
     def end(self, error: ServiceError) -> None:
         """Have this conversation ended, with the error's close code."""
         self._end(error)
+
+    def let_go(self) -> None:
+        """Leave the socket to be closed; drop it if the client has not read all."""
+        if self._outbox.holds_back:
+            self._outbox.abort()
 
     def abort(self) -> None:
         """Drop the socket without waiting for the client."""

@@ -94,7 +94,8 @@ class Conversation:
                 task.cancel()
             self._leave()
             if self._closing is not None:
-                await asyncio.wait({self._closing}, timeout=2 * CLOSE_SECONDS)
+                await asyncio.wait({self._closing}, timeout=3 * CLOSE_SECONDS)
+            self._connection.let_go()
 
     def _leave(self) -> None:
         node, connection = self._node, self._connection
@@ -257,20 +258,26 @@ class Conversation:
 
     def _end(self, error: ServiceError, command_id: str | None = None) -> None:
         """Write the error, then close with its code; the reading loop ends with that."""
+        if isinstance(error, SlowConsumer):
+            self._connection.abort()  # also when it is being closed: it does not read that, either
         if self._ended is not None:
             return
         self._ended = error
         self._node.metrics.closes.labels(str(error.close_code)).inc()
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)
-            self._connection.abort()
             return
         self._connection.reply(self._error(error, command_id).frames)
         self._closing = asyncio.create_task(self._close(error))
 
     async def _close(self, error: ServiceError) -> None:
         code = error.close_code or 1011
-        await self._socket.close(code=code, message=error.message.encode()[:MAX_REASON_BYTES])
+        reason = error.message.encode()[:MAX_REASON_BYTES]
+        try:
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await self._socket.close(code=code, message=reason)
+        except TimeoutError:  # it waits for a client that does not read
+            self._connection.abort()
 
     # ---- the token's end -------------------------------------------------------------------------
 

@@ -56,6 +56,10 @@ class Downlink:
         for delivery in deliveries:
             self._deliver(delivery)
 
+    def forget_terms(self) -> None:
+        """Begin anew: what a new boot's queues hold is of reigns that live."""
+        self._terms.clear()
+
     def answer(self, body: bytes) -> None:
         """Pass a batch of answers on to whoever waits for them."""
         try:

@@ -41,6 +41,7 @@ class Boot:
 
     sender: Sender
     answers: str
+    connection: BrokerConnection
     publisher: Channel
 
 
@@ -72,7 +73,8 @@ class Membership:
     @property
     def ready(self) -> bool:
         """Whether it consumes its queues and everything it knows has been reported."""
-        return self._ready.is_set() and not self._leaving
+        blocked = self._boot is not None and self._boot.connection.is_blocked
+        return self._ready.is_set() and not self._leaving and not blocked
 
     def require_ready(self) -> None:
         """Check that commands can be taken.
@@ -115,6 +117,7 @@ class Membership:
             try:
                 await self._live_on(publish, consume)
             finally:
+                self._uplink.pause_facts()
                 self._ready.clear()
                 self._booted.clear()
                 self._boot = None
@@ -146,16 +149,16 @@ class Membership:
                     group.create_task(raise_when_lost(channel))
                     group.create_task(_perform_all(channel, arrivals, perform))
                 group.create_task(self._downlink.receipts.run(publisher))
-                await self._begin(
-                    Boot(Sender(self.node_id, self.process, boot), answers.name, publisher)
-                )
+                sender = Sender(self.node_id, self.process, boot)
+                self._begin(life := Boot(sender, answers.name, publish, publisher))
                 group.create_task(self._report_everything())
-                group.create_task(self._renew_lease(publisher))
+                group.create_task(self._renew_lease(life))
         except* BrokerUnavailable as errors:
             raise BrokerUnavailable(str(errors.exceptions[0])) from errors
 
-    async def _begin(self, boot: Boot) -> None:
-        self._uplink.discard_facts()
+    def _begin(self, boot: Boot) -> None:
+        self._uplink.resume_facts()
+        self._downlink.forget_terms()
         self._terms.clear()
         self._boot = boot
         self._booted.set()
@@ -166,13 +169,12 @@ class Membership:
         self._ready.set()
         log.info("ready", action="report", patterns=len(self._subscriptions))
 
-    async def _renew_lease(self, channel: Channel) -> None:
-        assert self._boot is not None  # noqa: S101 - set by _begin, for the type checker
+    async def _renew_lease(self, boot: Boot) -> None:
         to = topology.fanout_address(topology.FROM_GATEWAYS)
         while not self._leaving:
-            lease = Lease(self._boot.sender, wall_clock_ms(), len(self._connections))
+            lease = Lease(boot.sender, wall_clock_ms(), len(self._connections))
             try:
-                await channel.publish(codec.encode(lease), to)
+                await boot.publisher.publish(codec.encode(lease), to)
             except Unroutable:
                 log.info("no replica listens yet", action="lease")
             except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere

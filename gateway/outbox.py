@@ -74,6 +74,11 @@ class Outbox:
             return Written.GONE
         return Written.HELD if self._protocol.writing_paused else Written.SENT
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether the transport holds what the client has not read."""
+        return self._transport.get_write_buffer_size() > 0
+
     def abort(self) -> None:
         """Drop the socket and all it holds; a close would wait for the client to read."""
         self._transport.abort()

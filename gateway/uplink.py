@@ -47,11 +47,16 @@ class Uplink:
             for link in (*self._router, *self._presence):
                 group.create_task(link.run(life))
 
-    def discard_facts(self) -> None:
-        """Drop the facts that have not left; a new life reports everything anew."""
+    def pause_facts(self) -> None:
+        """Drop facts from here on: the life is over."""
         for link in (*self._router, *self._presence):
-            link.discard_facts()
+            link.pause_facts()
         self._introductions.clear()
+
+    def resume_facts(self) -> None:
+        """Take facts again: a new life begins, and reports everything first."""
+        for link in (*self._router, *self._presence):
+            link.resume_facts()
 
     # ---- topics ----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from gateway.conversation import CLOSE_SECONDS, HEARTBEAT_SECONDS, Conversation
 from gateway.core.handshake import Offer, origin_allowed, read_offer
@@ -14,6 +15,15 @@ MAX_FRAME_BYTES = 1_048_576
 
 # It would log the subprotocols that a client offers, and with them its token.
 logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def _says_nothing_of_a_request(record: logging.LogRecord) -> bool:
+    """Whether a line may be logged: a request that cannot be parsed may hold a token, too."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, BadHttpMessage)
+
+
+logging.getLogger("aiohttp.server").addFilter(_says_nothing_of_a_request)
 
 NODE = web.AppKey("node", Node)
 

@@ -72,6 +72,8 @@ class PresenceOwner:
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
+        self._met: set[str] = set()
+        """Nodes that have reported to this reign, or ended in it."""
         self._keys: IdempotencyKeys[str] = IdempotencyKeys()
 
     def perform(
@@ -121,11 +123,16 @@ class PresenceOwner:
 
     def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
         # Whom an earlier reign knew it has announced; to say it again would be no news.
-        known_before = not self._first_reign and sender.node_id not in self.directory.reported
+        known_before = not self._first_reign and sender.node_id not in self._met
         diff = self.directory.report(
             sender, command.connections, first=command.first, last=command.last, now_ms=now_ms
         )
-        self._changed(Diff(appeared=diff.appeared) if known_before else diff, now_ms)
+        if command.last:
+            self._met.add(sender.node_id)
+        if known_before:
+            announced = {one.user_id for one in command.connections if one.welcomed}
+            diff = Diff(diff.appeared, tuple(one for one in diff.joined if one not in announced))
+        self._changed(diff, now_ms)
 
     def _changed(self, diff: Diff, now_ms: int) -> None:
         for user_id in diff.joined:
@@ -238,6 +245,7 @@ class PresenceOwner:
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget who was on a node; see ``Owner``."""
+        self._met.add(sender.node_id)
         self._left(self.directory.ended(sender, clean=clean, now_ms=now_ms), now_ms)
 
     def tick(self, now_ms: int) -> None:
@@ -262,8 +270,11 @@ class PresenceOwner:
         for given in self._taken:
             delivery = given.delivery
             nodes = [node for address, node in given.addresses.items() if address not in refused]
-            if not nodes:
+            if not nodes and delivery.queued:
                 self._keep(delivery, self._now_ms)
+            elif not nodes:
+                stored = self.mailboxes.store(delivery, now_ms=self._now_ms)
+                self._answer_stored(delivery, stored)
             elif delivery.report_to:
                 answer = Located(delivery.ask, delivery.message_id, nodes)
                 self._effects.answers[delivery.report_to].append(codec.encode(answer))

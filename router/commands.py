@@ -28,6 +28,7 @@ class Done:
     process: str
     number: int
     nodes: tuple[str, ...]
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RouterOwner:
             planned = plan(
                 command, self.table, self.leases.alive, knows_everyone=self._knows_everyone
             )
-            done = Done(command.message_id, sender.process, number, planned.nodes)
+            done = Done(command.message_id, sender.process, number, planned.nodes, planned.complete)
             if command.idempotency_key:
                 key = command.idempotency_key
                 self._keys.keep(command.from_user, key, done, now_ms)
@@ -115,7 +116,7 @@ class RouterOwner:
         """Ask those that had it how many they wrote; they recognise the number."""
         alive = self.leases.alive
         nodes = tuple(node for node in done.nodes if node in alive)
-        complete = nodes == done.nodes
+        complete = done.complete and nodes == done.nodes
         return Plan(tuple(inbox_of(alive[node]) for node in nodes), nodes, complete)
 
     def _delivery(
@@ -164,7 +165,7 @@ class RouterOwner:
 
 def _without(planned: Plan, refused: frozenset[Address]) -> Plan:
     """Take the nodes out that did not get it. Of ``everyone`` nobody can say who did."""
-    if not refused.intersection(planned.addresses) or len(planned.addresses) != len(planned.nodes):
+    if planned.to_everyone or not refused.intersection(planned.addresses):
         return planned
     pairs = zip(planned.addresses, planned.nodes, strict=True)
     nodes = tuple(node for address, node in pairs if address not in refused)

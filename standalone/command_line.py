@@ -1,6 +1,7 @@
 """The ``realtime`` command."""
 
 import json
+import sys
 
 import click
 
@@ -11,12 +12,21 @@ from standalone.talk import dm, pub, sub
 from standalone.tokens import development_token
 
 
-@click.group()
 def main() -> None:
+    """Run the ``realtime`` command; wrong settings end it with status 2."""
+    try:
+        commands()
+    except WrongSettings as error:
+        click.echo(f"The settings are wrong:\n{error}", err=True)
+        sys.exit(2)
+
+
+@click.group()
+def commands() -> None:
     """Topics, direct messages and presence over WebSockets."""
 
 
-@main.command()
+@commands.command()
 def serve() -> None:
     """Run all services in this process, without RabbitMQ, in development mode."""
     token = development_token("alice", ttl_seconds=30 * 86_400)
@@ -26,7 +36,7 @@ def serve() -> None:
     run(embedded.serve, mode="development")
 
 
-@main.command()
+@commands.command()
 @click.argument("user")
 @click.option("--ttl", "ttl_seconds", default=3600, show_default=True, help="Seconds it is good.")
 @click.option("--claims", default="{}", help="JSON object of further claims.")
@@ -38,11 +48,8 @@ def token(user: str, ttl_seconds: int, claims: str) -> None:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--claims") from error
     if not isinstance(further, dict):
         raise click.BadParameter("must be a JSON object", param_hint="--claims")
-    try:
-        click.echo(development_token(user, ttl_seconds, further))
-    except WrongSettings as error:
-        raise click.ClickException(str(error)) from error
+    click.echo(development_token(user, ttl_seconds, further))
 
 
 for command in (sub, pub, dm):
-    main.add_command(command)
+    commands.add_command(command)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 
-from shared.settings import load
+from shared.settings import WrongSettings, load
 
 
 def development_token(
@@ -16,9 +16,11 @@ def development_token(
     ``claims`` are added, and win. A negative ``ttl_seconds`` gives an expired one.
 
     Raises:
-        WrongSettings: REALTIME_JWT_SECRET is set, but cannot be used.
+        WrongSettings: the secret or key that is set cannot sign tokens.
     """
     settings = load(mode="development")
+    if settings.jwt_public_key:
+        raise WrongSettings("REALTIME_JWT_PUBLIC_KEY: a public key cannot sign tokens")
     now = int(time.time())
     body: dict[str, Any] = {"sub": user_id, "iat": min(now, now + ttl_seconds)}
     body["exp"] = now + ttl_seconds

@@ -46,11 +46,16 @@ def size_of(entry: DirectDelivery) -> int:
     return len(entry.payload) + len(entry.metadata)
 
 
+PARTITION_BYTES = 67_108_864
+"""What all mailboxes of one partition may hold, for whoever writes to users that do not exist."""
+
+
 class Mailboxes:
     """All mailboxes of one partition."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._size = 0
         self._boxes: dict[str, Mailbox] = {}
 
     def store(self, entry: DirectDelivery, *, now_ms: int) -> bool:
@@ -63,10 +68,12 @@ class Mailboxes:
             not self.expired(entry, now_ms)
             and len(box.entries) < limits.messages
             and box.size + size_of(entry) <= limits.size
+            and self._size + size_of(entry) <= PARTITION_BYTES
             and box.senders[entry.from_user] < limits.per_sender
         )
         if fits:
             self._boxes.setdefault(entry.target_user, box).put(entry)
+            self._size += size_of(entry)
         return fits
 
     def keep(self, entry: DirectDelivery) -> None:
@@ -76,6 +83,7 @@ class Mailboxes:
             return
         later = [one for one in box.entries.values() if one.message_id > entry.message_id]
         box.put(entry)
+        self._size += size_of(entry)
         for one in later:
             box.entries.move_to_end(one.message_id)
 
@@ -83,6 +91,7 @@ class Mailboxes:
         """Take out all that waits for a user, in order."""
         box = self._fresh(user_id, now_ms)
         self._boxes.pop(user_id, None)
+        self._size -= box.size
         return list(box.entries.values())
 
     def sweep(self, *, now_ms: int) -> None:
@@ -100,6 +109,7 @@ class Mailboxes:
         box = self._boxes.get(user_id, Mailbox())
         for entry in [one for one in box.entries.values() if self.expired(one, now_ms)]:
             box.remove(entry.message_id)
+            self._size -= size_of(entry)
         return box
 
     def expired(self, entry: DirectDelivery, now_ms: int) -> bool:

@@ -18,6 +18,9 @@ class Plan:
     complete: bool
     """False if there may be nodes that nobody here has heard of."""
 
+    to_everyone: bool = False
+    """There is one address, and nobody can say who is behind it."""
+
 
 def plan(
     command: RouteBroadcast,
@@ -35,7 +38,7 @@ def plan(
         nodes = {command.only_node} & alive.keys()
     elif not knows_everyone:
         everyone = topology.fanout_address(topology.EVERYONE)
-        return Plan((everyone,), tuple(sorted(alive)), complete=False)
+        return Plan((everyone,), tuple(sorted(alive)), complete=False, to_everyone=True)
     else:
         unreported = alive.keys() - table.reported
         nodes = (table.wanted_by(command.topic) & alive.keys()) | unreported

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from shared.broker.ports import Address, Channel
-from shared.errors import BrokerUnavailable, Refused, Unroutable
+from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Numbered, Sender
 
@@ -64,6 +64,7 @@ class Submission:
 
     def settle(self, error: Exception | None = None) -> None:
         """Tell whoever waits; nobody need wait."""
+        self.envelope = b""  # whoever remembers the submission needs only its number
         if self.confirmed.done():
             return
         if error is None:
@@ -85,6 +86,7 @@ class PartitionLink:
         self._waiting: deque[Submission] = deque()
         self._some = asyncio.Event()
         self._last_number = 0
+        self._tells = False
 
     @property
     def full(self) -> bool:
@@ -102,8 +104,15 @@ class PartitionLink:
         return self._put(Submission(envelope, fact=False, number=number))
 
     def tell(self, fact: bytes) -> Submission:
-        """Put a fact in line. It is never refused, for it takes back or follows what was taken."""
-        return self._put(Submission(fact, fact=True))
+        """Put a fact in line. It is never refused, for it takes back or follows what was taken.
+
+        Between two lives it is dropped at once: the next one reports everything.
+        """
+        submission = Submission(fact, fact=True)
+        if not self._tells:
+            submission.settle(BrokerUnavailable())
+            return submission
+        return self._put(submission)
 
     def insist(self, command: bytes) -> Submission:
         """Put a command in line that nobody could answer for if it were refused."""
@@ -114,12 +123,17 @@ class PartitionLink:
         self._some.set()
         return submission
 
-    def discard_facts(self) -> None:
-        """Drop the facts that have not left yet; a new life reports everything anew."""
+    def pause_facts(self) -> None:
+        """Drop the facts that have not left, and those to come: the life is over."""
+        self._tells = False
         for submission in self._waiting:
             if submission.fact:
                 submission.settle(BrokerUnavailable())
         self._waiting = deque(one for one in self._waiting if not one.fact)
+
+    def resume_facts(self) -> None:
+        """Take facts again: a new life begins, and reports everything first."""
+        self._tells = True
 
     async def run(self, life: Callable[[], Awaitable[Life]]) -> None:
         """Send what is submitted, for ever; ``life`` waits for the present connection."""
@@ -160,7 +174,7 @@ class PartitionLink:
 
 
 class Packer:
-    """The un-numbered way to many queues: one batch in flight to each, dropped if not taken."""
+    """The un-numbered way to many queues: one round at a time, dropped by whoever refuses."""
 
     def __init__(self, dropped: Callable[[int], None]) -> None:
         self._dropped = dropped
@@ -173,7 +187,7 @@ class Packer:
         self._some.set()
 
     async def run(self, channel: Channel) -> None:
-        """Send what is added, until cancelled or the channel is lost."""
+        """Send what is added, until cancelled."""
         while True:
             await self._some.wait()
             self._some.clear()
@@ -189,5 +203,5 @@ class Packer:
     async def _send(self, channel: Channel, to: Address, chunk: list[bytes]) -> None:
         try:
             await channel.publish(codec.join(chunk), to)
-        except (Unroutable, Refused, BrokerUnavailable):
+        except BrokerUnavailable:
             self._dropped(len(chunk))

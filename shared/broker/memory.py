@@ -80,6 +80,11 @@ class MemoryConnection:
         self.channels: list[MemoryChannel] = []
         self._gone = asyncio.Event()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Memory takes everything; see the port."""
+        return False
+
     async def channel(self, prefetch: int = 8) -> "MemoryChannel":
         """Open a channel; see the port."""
         if self._gone.is_set():

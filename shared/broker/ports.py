@@ -110,6 +110,10 @@ class Channel(Protocol):
 class Connection(Protocol):
     """One connection; its exclusive queues go when it goes."""
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker takes nothing just now, for want of memory or disk."""
+
     async def channel(self, prefetch: int = 8) -> Channel:
         """Open a channel with publisher confirms.
 

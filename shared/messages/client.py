@@ -234,7 +234,8 @@ def _convert(raw: bytes, kind: Any, *, at: str) -> Any:
         raise BadRequest("Not JSON", field=at or "message", reason=str(error)) from error
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and an open string ends with the text: no input makes it look twice at a byte.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 

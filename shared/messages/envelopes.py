@@ -94,6 +94,9 @@ class Opened(Struct, array_like=True):
     metadata: bytes = b"{}"
     """JSON object: the token's ``presence`` claim."""
 
+    welcomed: bool = False
+    """Whether its Welcome was written, so that its user has been announced."""
+
 
 class ConnectionOpened(Struct, tag=11, array_like=True):
     """A connection of this user is about to be welcomed."""

@@ -43,7 +43,7 @@ class News:
         self._terms = terms
         self._apply = apply
         self._terms_heard: dict[int, int] = {}
-        self._clock_heard_ms = 0
+        self._ahead_ms = 0
         self._beat_number = 0
         self._echo_at = float("-inf")
 
@@ -53,8 +53,11 @@ class News:
         return time.monotonic() - self._echo_at < 5 * HEARTBEAT_SECONDS
 
     def now_ms(self) -> int:
-        """Return the time to stamp with: never behind the highest clock heard of."""
-        return max(wall_clock_ms(), self._clock_heard_ms)
+        """Return the time to stamp with: as far ahead of this clock as any heard of was."""
+        return wall_clock_ms() + self._ahead_ms
+
+    def _hear_clock(self, clock_ms: int) -> None:
+        self._ahead_ms = max(self._ahead_ms, clock_ms - wall_clock_ms())
 
     def term_heard(self, partition: int) -> int:
         """Return the highest term that another replica said it reigns with; 0 for none."""
@@ -110,7 +113,7 @@ class News:
     async def _heed(self, news: Heartbeat | Lease | LeaseEnded) -> None:
         match news:
             case Lease():
-                self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
+                self._hear_clock(news.clock_ms)
                 change = self.leases.renewed(news.sender)
                 if change.refused is not None:
                     told = LeaseEnded(change.refused, clean=False, superseded=change.superseded)
@@ -129,7 +132,7 @@ class News:
         self._apply(change)
 
     def _hear_terms(self, news: Heartbeat) -> None:
-        self._clock_heard_ms = max(self._clock_heard_ms, news.clock_ms)
+        self._hear_clock(news.clock_ms)
         if news.service == self._service:
             for partition, term in news.terms.items():
                 self._terms_heard[partition] = max(term, self.term_heard(partition))

@@ -42,11 +42,18 @@ async def next_term(channel: Channel, terms: Queue, heard: int) -> int:
     found: list[Arrived] = []
     while (arrived := await channel.take(terms.name)) is not None:
         found.append(arrived)
-    term = 1 + max([heard, *(int(one.body) for one in found)])
+    term = 1 + max([heard, *(_number(one.body) for one in found)])
     await channel.publish(b"%d" % term, topology.queue_address(terms), persistent=True)
     for one in found:
         await channel.acknowledge(one)
     return term
+
+
+def _number(body: bytes) -> int:
+    if body.isdigit():
+        return int(body)
+    log.warning("not a term", action="ignore", body=repr(body[:64]))
+    return 0
 
 
 class Reign:

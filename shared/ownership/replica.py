@@ -42,6 +42,8 @@ class Reigning:
 
     arrivals: "asyncio.Queue[Arrived | Signal]" = field(default_factory=asyncio.Queue)
     reign: Reign | None = None
+    due: bool = False
+    """Whether ``Signal.DUE`` waits among the arrivals."""
 
 
 @dataclass
@@ -117,11 +119,13 @@ class Replica:
     async def _live(self) -> None:
         connection = await self._broker.connect(f"{self.service} {self._node_id}")
         try:
-            news = self._news = await self._join(connection)
+            publisher = await connection.channel()
+            news = self._news = await self._join(connection, publisher)
             self._reigning = [Reigning() for _ in range(self._partitions)]
             async with asyncio.TaskGroup() as group:
                 group.create_task(raise_when_lost(connection))
                 group.create_task(raise_when_lost(news))
+                group.create_task(raise_when_lost(publisher))
                 group.create_task(news.listen())
                 group.create_task(news.beat())
                 group.create_task(self._tick())
@@ -134,11 +138,11 @@ class Replica:
             self._lives.clear()
             await connection.close()
 
-    async def _join(self, connection: Connection) -> News:
+    async def _join(self, connection: Connection, publisher: Channel) -> News:
         channel = await connection.channel(prefetch=1000)
         await channel.declare(topology.POISON)
         sender = Sender(self._node_id, self.process, str(ULID()))
-        self._presently = Presently(sender, await connection.channel())
+        self._presently = Presently(sender, publisher)
         self._lives.set()
         return News(channel, self.service, self.process, terms=self._terms, apply=self._apply)
 
@@ -149,7 +153,8 @@ class Replica:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             for one in self._reigning:
-                if one.reign is not None and one.arrivals.empty():
+                if one.reign is not None and not one.due:
+                    one.due = True
                     one.arrivals.put_nowait(Signal.DUE)
 
     def _apply(self, change: Change) -> None:
@@ -166,7 +171,7 @@ class Replica:
         one = self._reigning[partition]
         while True:
             channel = await connection.channel()
-            one.arrivals = asyncio.Queue()
+            one.arrivals, one.due = asyncio.Queue(), False
             queue = topology.commands(self.service, partition)
             await channel.declare(topology.terms(self.service, partition))
             await channel.declare(queue)
@@ -199,6 +204,7 @@ class Replica:
                     case Arrived() as arrived:
                         await reign.perform(arrived)
                     case Signal.DUE:
+                        one.due = False
                         await reign.tick()
                     case Signal.LOST:
                         raise BrokerUnavailable("The channel was lost")

@@ -116,8 +116,15 @@ def _no_pause(monkeypatch):
     monkeypatch.setattr(batching, "RETRY_SECONDS", 0)
 
 
+def fresh_link(**bounds: int) -> PartitionLink:
+    """Return a link in the midst of a life."""
+    link = PartitionLink(PARTITION, **bounds)
+    link.resume_facts()
+    return link
+
+
 async def test_the_first_goes_at_once_and_the_rest_while_it_waits_go_together():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):
         first = link.submit(word("a"))
         await settled()
@@ -139,7 +146,7 @@ async def test_the_first_goes_at_once_and_the_rest_while_it_waits_go_together():
 
 @pytest.mark.parametrize("error", [BrokerUnavailable(), Refused(), Unroutable()])
 async def test_a_batch_that_failed_is_sent_again_before_any_other(error):
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):
         first = link.submit(word("a"))
         await settled()
@@ -154,7 +161,7 @@ async def test_a_batch_that_failed_is_sent_again_before_any_other(error):
 
 async def test_what_a_batch_was_begun_with_it_keeps_in_a_new_life():
     """Facts of an earlier boot must be known as such; answers go to where they are heard."""
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):
         link.tell(word("a"))
         await settled()
@@ -172,7 +179,7 @@ async def test_what_a_batch_was_begun_with_it_keeps_in_a_new_life():
 
 
 async def test_a_command_can_be_sent_again_under_its_old_number():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):
         first = link.submit(word("a"))
         assert first.number is None
@@ -185,7 +192,7 @@ async def test_a_command_can_be_sent_again_under_its_old_number():
 
 
 async def test_batches_stay_within_their_bounds():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     large = word("x" * (BATCH_BYTES // 2))
     for envelope in [word("a")] * (BATCH_ENVELOPES + 1) + [large, large]:
         link.submit(envelope)
@@ -197,7 +204,7 @@ async def test_batches_stay_within_their_bounds():
 
 
 async def test_a_full_link_refuses_commands_but_neither_facts_nor_what_must_be_said():
-    link, broker = PartitionLink(PARTITION, limit=2), FakeLife()
+    link, broker = fresh_link(limit=2), FakeLife()
     link.submit(word("a"))
     link.submit(word("b"))
     assert link.full
@@ -217,13 +224,13 @@ async def test_a_full_link_refuses_commands_but_neither_facts_nor_what_must_be_s
     ]
 
 
-async def test_discarded_facts_never_leave_and_commands_keep_their_order():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+async def test_facts_of_a_life_that_is_over_never_leave_and_commands_keep_their_order():
+    link, broker = fresh_link(), FakeLife()
     link.submit(word("a"))
     fact = link.tell(word("fact"))
     link.insist(word("b"))
 
-    link.discard_facts()
+    link.pause_facts()
 
     with pytest.raises(BrokerUnavailable):
         await fact.confirmed
@@ -232,11 +239,11 @@ async def test_discarded_facts_never_leave_and_commands_keep_their_order():
 
 
 async def test_a_fact_in_flight_is_not_discarded():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):
         fact = link.tell(word("fact"))
         await settled()
-        link.discard_facts()
+        link.pause_facts()
         await broker.confirm(BrokerUnavailable())
         await broker.confirm()
         assert fact.confirmed.exception() is None
@@ -245,9 +252,9 @@ async def test_a_fact_in_flight_is_not_discarded():
 
 
 async def test_a_link_whose_line_was_emptied_waits_for_more():
-    link, broker = PartitionLink(PARTITION), FakeLife()
+    link, broker = fresh_link(), FakeLife()
     link.tell(word("fact"))
-    link.discard_facts()
+    link.pause_facts()
     async with running(link, lambda: broker):
         assert broker.sent == []
         link.submit(word("a"))
@@ -256,7 +263,28 @@ async def test_a_link_whose_line_was_emptied_waits_for_more():
 
 
 async def test_nobody_need_look_at_what_became_of_a_fact():
-    link = PartitionLink(PARTITION)
+    link = fresh_link()
     link.tell(word("fact"))
-    link.discard_facts()
-    link.discard_facts()
+    link.pause_facts()
+    link.pause_facts()
+
+
+async def test_between_two_lives_facts_are_dropped_at_once_so_that_none_pile_up():
+    link, broker = PartitionLink(PARTITION), FakeLife()
+    early = link.tell(word("early"))
+    with pytest.raises(BrokerUnavailable):
+        await early.confirmed
+
+    link.resume_facts()
+    link.tell(word("late"))
+    async with running(link, lambda: broker):
+        assert broker.sent == [[(1, word("late"))]]
+
+
+async def test_whoever_remembers_a_settled_submission_does_not_keep_its_envelope_alive():
+    link, broker = fresh_link(), FakeLife()
+    submission = link.submit(word("a"))
+    async with running(link, lambda: broker):
+        await broker.confirm()
+
+    assert (submission.number, submission.envelope) == (1, b"")

@@ -1,6 +1,7 @@
 """What clients may send: shared/messages/client.py."""
 
 import json
+import time
 
 import pytest
 from hypothesis import example, given
@@ -320,3 +321,17 @@ def test_a_number_that_no_double_holds_is_refused_where_the_server_reads_it(plac
         parse('{"type":"Ping","data":{},' + place.format(number) + "}")
 
     assert {"field", "reason"} <= refusal.value.details.keys()
+
+
+def test_what_it_costs_to_look_at_a_hostile_frame_grows_no_faster_than_the_frame():
+    """An open string of escaped quotes: a scan that starts again at each would take for ever."""
+
+    def cost(size: int) -> float:
+        frame = b"[" * 33 + b'"' + rb"\"" * (size // 2)
+        began = time.process_time()
+        for _ in range(20):
+            client.nesting(frame)
+        return time.process_time() - began
+
+    cost(1024)
+    assert cost(65_536) < 16 * 8 * max(cost(4096), 0.0005)

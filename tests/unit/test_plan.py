@@ -21,7 +21,9 @@ def to(*nodes: str, complete: bool = True) -> Plan:
 
 
 SURE = table(n1=["chat.*"], n2=["news"], n3=["chat.a", "#"])
-TO_EVERYONE = Plan((Address(exchange="everyone"),), ("n1", "n2", "n3"), complete=False)
+TO_EVERYONE = Plan(
+    (Address(exchange="everyone"),), ("n1", "n2", "n3"), complete=False, to_everyone=True
+)
 
 
 @pytest.mark.parametrize(

@@ -461,12 +461,41 @@ def test_a_snapshot_ends_at_its_limit(story):
 
 def test_a_new_reign_does_not_announce_again_whom_the_last_one_knew():
     story = Story(first_reign=False, reported=False)
-    story.report(N1, Opened("bob", "c1"))
+    story.report(N1, Opened("bob", "c1", welcomed=True))
     assert story.news == []
 
     story.opens(N1, "c2", "eve")
     story.report(N1, Opened("bob", "c1"), Opened("eve", "c2"), Opened("zoe", "c3"))
     assert story.news == [("eve", "online"), ("zoe", "online")]
+
+
+def test_a_node_that_comes_back_has_its_users_announced_again_in_a_later_reign_too():
+    story = Story(first_reign=False, reported=False)
+    story.report(N1, Opened("bob", "c1", welcomed=True))
+    story.leases.ended(N1, clean=False)
+    story.owner.node_ended(N1, 0, clean=False)
+    story.leases.renewed(life("n1", "b2"))
+    story.report(life("n1", "b2"), Opened("bob", "c1", welcomed=True))
+
+    assert [status for _, status in story.news] == ["offline", "online"]
+
+
+def test_a_user_who_waits_for_the_welcome_in_a_nodes_first_report_is_announced():
+    story = Story(first_reign=False, reported=False)
+    story.report(N1, Opened("bob", "c1"))
+
+    assert story.news == [("bob", "online")]
+
+
+def test_a_new_message_that_its_only_node_refuses_obeys_the_limits():
+    story = Story(messages=1)
+    story.opens(N1, "c1")
+    story.full = {"direct.n1.b1"}
+    story.writes()
+    story.writes()
+
+    assert len(story.owner.mailboxes) == 1
+    assert story.answers[-1] == Stored("dm_2", "dm_2", queued=False)
 
 
 # ---- facts ---------------------------------------------------------------------------------------

@@ -215,8 +215,13 @@ class Client:
     async def set_presence(
         self, status: str, metadata: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Show others that this user is ``online``, ``away`` or ``busy``; return the Ack."""
-        data = {"status": status, "metadata": dict(metadata or {})}
+        """Show others that this user is ``online``, ``away`` or ``busy``; return the Ack.
+
+        Without ``metadata`` what was set before stays.
+        """
+        data: dict[str, Any] = {"status": status}
+        if metadata is not None:
+            data["metadata"] = dict(metadata)
         return (await self.command("Presence", data))[1]
 
     async def authenticate(self, token: str) -> dict[str, Any]:
