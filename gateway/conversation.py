@@ -156,14 +156,15 @@ class Conversation:
             if message.type is WSMsgType.TEXT:
                 await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
-                error = BadRequest("Binary messages are not understood", field="message")
+                error = BadRequest("message: not text", field="message", reason="not text")
                 self._fail(self._session.refuse(error))
             if self._ended is not None:
                 return
 
     async def _receive(self, text: str) -> None:
         if len(text) > MAX_TEXT_BYTES or len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
-            self._end(MessageTooBig(limit=MAX_TEXT_BYTES))
+            reason = f"longer than {MAX_TEXT_BYTES} bytes"
+            self._end(MessageTooBig(field="message", reason=reason, limit=MAX_TEXT_BYTES))
             return
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
         try:
@@ -206,7 +207,7 @@ class Conversation:
         slot = self._lanes[turn].open()
         try:
             pending = begin()
-        except ServiceError as error:
+        except Exception as error:  # whatever it is, the slot must be filled
             pending = _failed(error)
         task = asyncio.create_task(self._finish(turn, slot, command_id, pending))
         self._tasks.add(task)
@@ -302,5 +303,5 @@ class Conversation:
             self._respond(Turn.TOPIC, self._commands.leave(left))
 
 
-async def _failed(error: ServiceError) -> Reply:
+async def _failed(error: Exception) -> Reply:
     raise error

@@ -43,10 +43,12 @@ def read_offer(
             tokens.add(token.strip())
     tokens.discard("")
     if len(tokens) > 1:
-        raise BadRequest("Two different tokens in one request", field="token")
+        reason = "two different ones in one request"
+        raise BadRequest(f"token: {reason}", field="token", reason=reason)
     versions = [name for name in protocols if _VERSIONED.match(name)]
     if versions and SUBPROTOCOL not in versions:
-        raise BadRequest("This protocol version is not spoken here", supported=[SUBPROTOCOL])
+        field, reason = "Sec-WebSocket-Protocol", "no version of it is spoken here"
+        raise BadRequest(f"{field}: {reason}", field=field, reason=reason, supported=[SUBPROTOCOL])
     answer = SUBPROTOCOL if versions else next(iter(carriers), None)
     return Offer(next(iter(tokens), None), answer)
 

@@ -138,7 +138,7 @@ class Session:
         try:
             _check_granted(self.identity, topic)
         except (BadRequest, Forbidden) as error:
-            error.details["topics"] = [topic[:256]]
+            error.details |= {"field": "data.topics", "topics": [topic[:256]]}
             raise
 
     def joined(self, join: Join) -> None:
@@ -183,7 +183,7 @@ class Session:
             try:
                 parse_pattern(topic)
             except BadRequest as error:
-                error.details["topics"] = [topic[:256]]
+                error.details |= {"field": "data.topics", "topics": [topic[:256]]}
                 raise
         held = self._drop(topics)
         return Leave(topics, held, len(self.patterns), command_id)
@@ -193,7 +193,11 @@ class Session:
     def _publish(
         self, body: client.Broadcast, command: client.Command, message_id: str, now: float
     ) -> Effect:
-        words = parse_topic(body.topic)
+        try:
+            words = parse_topic(body.topic)
+        except BadRequest as error:
+            error.details["field"] = "data.topic"
+            raise
         if is_reserved(words[0]):
             raise Forbidden("Only the service speaks on this topic", topic=body.topic)
         self.identity.grants.require("publish", words)

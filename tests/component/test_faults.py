@@ -102,6 +102,22 @@ async def test_a_fault_of_ours_is_a_500_whose_incident_is_in_the_log_and_nothing
     assert (await alice.broadcast("a.b", 2))["status"] == "delivered"
 
 
+async def test_a_fault_before_a_command_has_left_does_not_stall_the_replies_behind_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [alice] = await place.people("alice")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(place.server.node.uplink, "broadcast", fail)
+        error = await alice.refused("Broadcast", {"topic": "a.b", "payload": 1}, id="1")
+
+    assert (error["code"], error["details"]["message_id"]) == (500, "1")
+    assert (await alice.broadcast("a.b", 2))["status"] == "delivered"
+
+
 async def test_a_fault_while_waiting_for_the_outcome_names_the_command(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway import outbox
+from gateway import conversation, outbox
 from gateway.connection import Connection
+from shared.errors import Unauthorized
 from tests.support.embedded import Place, Talk, until
 
 BIG = "x" * 60_000
@@ -82,3 +83,40 @@ async def test_who_lagged_for_a_moment_is_still_found_afterwards(place: Place) -
         [*_, ack] = await speaker.direct("bob", "caught up")
         assert ack["data"]["delivered_to"] == [bob.id]
     assert not await watcher.told()
+
+
+async def test_a_client_that_does_not_read_is_gone_when_its_token_is_and_nothing_of_it_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "CLOSE_SECONDS", 0.1)
+    [speaker] = await place.people("speaker")
+    sleeper = await place.connect("sleeper")
+    await sleeper.subscribe("flood")
+    connection, transport = held_back(place, sleeper)
+    while transport.get_write_buffer_size() < 5 * len(BIG):
+        await speaker.broadcast("flood", BIG)
+
+    connection.end(Unauthorized("The token has expired"))
+
+    await place.server.forgotten("sleeper")
+    await until(lambda: not transport.get_write_buffer_size(), "all that was held is dropped")
+    assert transport.is_closing()
+
+
+async def test_a_paused_client_that_is_refused_leaves_no_socket_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "CLOSE_SECONDS", 0.1)
+    [speaker] = await place.people("speaker")
+    sleeper = await place.connect("sleeper")
+    await sleeper.subscribe("flood")
+    _, transport = held_back(place, sleeper)
+    while transport.get_write_buffer_size() < 5 * len(BIG):
+        await speaker.broadcast("flood", BIG)
+
+    for _ in range(10):
+        await sleeper.raw("bad")
+
+    await place.server.forgotten("sleeper")
+    await until(lambda: not transport.get_write_buffer_size(), "all that was held is dropped")
+    assert transport.is_closing()

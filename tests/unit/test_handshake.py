@@ -50,14 +50,19 @@ def test_an_empty_subprotocol_entry_carries_no_token_either():
 def test_two_different_tokens_in_one_request_are_refused(query, authorization, offered):
     with pytest.raises(BadRequest) as caught:
         read_offer(query, authorization, offered)
-    assert caught.value.details == {"field": "token"}
+    reason = "two different ones in one request"
+    assert caught.value.details == {"field": "token", "reason": reason}
 
 
 @pytest.mark.parametrize("offered", [["realtime.v2"], ["realtime.v0, realtime.v10"]])
 def test_a_version_that_is_not_spoken_here_is_refused(offered):
     with pytest.raises(BadRequest) as caught:
         read_offer([], [], offered)
-    assert caught.value.details == {"supported": ["realtime.v1"]}
+    assert caught.value.details == {
+        "field": "Sec-WebSocket-Protocol",
+        "reason": "no version of it is spoken here",
+        "supported": ["realtime.v1"],
+    }
 
 
 ALLOWED = ["https://app.example.com"]
