@@ -1,11 +1,11 @@
 """One partition's commands: numbers checked, people found, messages delivered, kept, answered."""
 
-from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from presence_service.core.directory import Diff, Directory, Location
 from presence_service.core.mailbox import Limits, Mailboxes
+from presence_service.core.returns import Returns
 from presence_service.core.sightings import asked_for, sighting
 from shared.broker import topology
 from shared.broker.ports import Address
@@ -28,7 +28,7 @@ from shared.ownership.idempotency import IdempotencyKeys
 from shared.ownership.leases import Leases
 
 SWEEP_MS = 60_000
-MAX_RETURNS = 10_000
+MAX_UNSETTLED = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,6 @@ class Given:
     delivery: DirectDelivery
     addresses: dict[Address, str]
     """Address to node."""
-
-
-class Returns:
-    """Which nodes have handed which message back; of the last ones only."""
-
-    def __init__(self) -> None:
-        self._nodes: OrderedDict[str, set[str]] = OrderedDict()
-
-    def note(self, message_id: str, node_id: str) -> set[str]:
-        """Add a node; return all that have handed this message back, to be changed in place."""
-        nodes = self._nodes.setdefault(message_id, set())
-        nodes.add(node_id)
-        self._nodes.move_to_end(message_id)
-        if len(self._nodes) > MAX_RETURNS:
-            self._nodes.popitem(last=False)
-        return nodes
 
 
 class PresenceOwner:
@@ -72,6 +56,10 @@ class PresenceOwner:
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
+        self._early: dict[str, PresenceSet] = {}
+        self._asks: list[tuple[Sender, PresenceAsked]] = []
+        """What came before the reports that it needs."""
+
         self._met: set[str] = set()
         """Nodes that have reported to this reign, or ended in it."""
         self._keys: IdempotencyKeys[str] = IdempotencyKeys()
@@ -95,10 +83,7 @@ class PresenceOwner:
             case PresenceAsked():
                 self._asked(sender, command)
             case PresenceSet():
-                if self.directory.shown(
-                    command.user_id, command.status, command.metadata, now_ms=now_ms
-                ):
-                    self._announce(command.user_id)
+                self._show(command, now_ms)
             case _ if self._leases.alive.get(sender.node_id) == sender:
                 self._note(sender, command, now_ms)
             case _:
@@ -133,11 +118,17 @@ class PresenceOwner:
             announced = {one.user_id for one in command.connections if one.welcomed}
             diff = Diff(diff.appeared, tuple(one for one in diff.joined if one not in announced))
         self._changed(diff, now_ms)
+        if command.last:
+            asks, self._asks = self._asks, []
+            for asker, asked in asks:
+                self._asked(asker, asked)
 
     def _changed(self, diff: Diff, now_ms: int) -> None:
         for user_id in diff.joined:
             self._announce(user_id)
         for location in diff.appeared:
+            if (early := self._early.pop(location.user_id, None)) is not None:
+                self._show(early, now_ms)
             self._drain(location, now_ms)
 
     def _announce(self, user_id: str) -> None:
@@ -148,7 +139,22 @@ class PresenceOwner:
             gone = sighting(user_id=user_id, status="offline", last_seen_ms=now_ms)
             self._effects.announcements.append(gone)
 
+    def _show(self, command: PresenceSet, now_ms: int) -> None:
+        user_id, status, metadata = command.user_id, command.status, command.metadata
+        if self.directory.shown(user_id, status, metadata, now_ms=now_ms):
+            self._announce(user_id)
+        elif self._unsure and len(self._early) < MAX_UNSETTLED:
+            self._early[user_id] = command
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether a node that lives has not reported yet."""
+        return bool(self._leases.alive.keys() - self.directory.reported)
+
     def _asked(self, sender: Sender, command: PresenceAsked) -> None:
+        """Tell an asker who is online; again, when another node has reported, if one has not."""
+        if self._unsure and len(self._asks) < MAX_UNSETTLED:
+            self._asks.append((sender, command))
         for person in asked_for(command.patterns, self.directory):
             self._effects.announcements.append(
                 sighting(person, node_id=sender.node_id, connection_id=command.connection_id)

@@ -80,7 +80,7 @@ class Replica:
         self._partitions = partitions
         self._make_owner = make_owner
         self._reigning: list[Reigning] = []
-        self._consuming = 0
+        self._consuming: set[int] = set()
         self._news: News | None = None
         self._presently: Presently | None = None
         self._lives = asyncio.Event()
@@ -89,7 +89,7 @@ class Replica:
     def ready(self) -> bool:
         """Whether it consumes or stands by everywhere, and its heartbeat comes back."""
         fresh = self._news is not None and self._news.fresh
-        return fresh and self._consuming == self._partitions
+        return fresh and len(self._consuming) == self._partitions
 
     @property
     def owned(self) -> int:
@@ -168,24 +168,28 @@ class Replica:
 
     async def _serve(self, connection: Connection, news: News, partition: int) -> None:
         """Reign or stand by over one partition; a lost channel is joined anew."""
-        one = self._reigning[partition]
         while True:
-            channel = await connection.channel()
-            one.arrivals, one.due = asyncio.Queue(), False
+            try:
+                await self._stand_by(connection, news, partition)
+            except BrokerUnavailable as error:
+                log.debug("reign over", action="rejoin", partition=partition, error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _stand_by(self, connection: Connection, news: News, partition: int) -> None:
+        one = self._reigning[partition]
+        one.arrivals, one.due = asyncio.Queue(), False
+        channel = await connection.channel()
+        try:
             queue = topology.commands(self.service, partition)
             await channel.declare(topology.terms(self.service, partition))
             await channel.declare(queue)
             await channel.consume(queue.name, one.arrivals.put_nowait)
-            self._consuming += 1
-            try:
-                await self._reign(channel, news, partition)
-            except BrokerUnavailable as error:
-                log.debug("reign over", action="rejoin", partition=partition, error=str(error))
-            finally:
-                self._consuming -= 1
-                one.reign = None
-                await channel.close()
-            await asyncio.sleep(RETRY_SECONDS)
+            self._consuming.add(partition)
+            await self._reign(channel, news, partition)
+        finally:
+            self._consuming.discard(partition)
+            one.reign = None
+            await channel.close()
 
     async def _reign(self, channel: Channel, news: News, partition: int) -> None:
         one = self._reigning[partition]

@@ -498,6 +498,24 @@ def test_a_new_message_that_its_only_node_refuses_obeys_the_limits():
     assert story.answers[-1] == Stored("dm_2", "dm_2", queued=False)
 
 
+def test_what_a_client_showed_before_its_node_reported_is_seen_once_it_has():
+    story = Story(first_reign=False, reported=False)
+    story.send(N1, PresenceSet("bob", "away", b'{"a":1}'))
+    story.report(N1, Opened("bob", "c1", welcomed=True))
+
+    assert story.news == [("bob", "away")]
+
+
+def test_who_asked_before_a_node_reported_is_told_of_its_users_once_it_has():
+    story = Story(first_reign=False, reported=False)
+    story.send(N2, PresenceAsked("w1", ["presence.*"]))
+    assert story.news == []
+
+    story.report(N1, Opened("bob", "c1", welcomed=True))
+
+    assert story.news == [("bob", "online")]
+
+
 # ---- facts ---------------------------------------------------------------------------------------
 
 
