@@ -23,9 +23,9 @@ from shared.messages.envelopes import (
     Sender,
     Stored,
 )
-from shared.ownership.effects import Effects
 from shared.ownership.idempotency import IdempotencyKeys
 from shared.ownership.leases import Leases
+from shared.ownership.owner import PartitionOwner
 
 SWEEP_MS = 60_000
 MAX_UNSETTLED = 10_000
@@ -40,19 +40,15 @@ class Given:
     """Address to node."""
 
 
-class PresenceOwner:
+class PresenceOwner(PartitionOwner[Given]):
     """Serves one partition of the users for one reign."""
 
     def __init__(self, leases: Leases, first_reign: bool, limits: Limits) -> None:
+        super().__init__()
         self.directory = Directory()
         self.mailboxes = Mailboxes(limits)
         self._leases = leases
         self._first_reign = first_reign
-        self._effects = Effects()
-        self._gathered: list[Given] = []
-        self._taken: list[Given] = []
-        self._last_numbers: dict[str, int] = {}
-        self._last_stamp_ms = 0
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
@@ -70,9 +66,7 @@ class PresenceOwner:
         """Carry out one command or fact of a sender; see ``Owner``."""
         self._now_ms = now_ms
         command = codec.decode(envelope, codec.PRESENCE_COMMAND)
-        repeat = number <= self._last_numbers.get(sender.process, 0)
-        if not repeat:
-            self._last_numbers[sender.process] = number
+        repeat = self._is_repeat(sender, number)
         match command:
             case RouteDirectMessage():
                 self._route(answers, command, now_ms)
@@ -163,7 +157,6 @@ class PresenceOwner:
     # ---- messages --------------------------------------------------------------------------------
 
     def _route(self, answers: str, command: RouteDirectMessage, now_ms: int) -> None:
-        self._last_stamp_ms = max(self._last_stamp_ms, now_ms)
         message_id = command.message_id
         if command.idempotency_key:
             key = (command.from_user, command.idempotency_key)
@@ -176,7 +169,7 @@ class PresenceOwner:
             from_user=command.from_user,
             payload=command.payload,
             metadata=command.metadata,
-            sent_at_ms=self._last_stamp_ms,
+            sent_at_ms=self._stamp(now_ms),
             ask=command.message_id,
             report_to=answers,
             nodes=sorted(self._may_have(command.target_user, frozenset())),
@@ -262,18 +255,9 @@ class PresenceOwner:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
 
-    def take(self) -> Effects | None:
-        """Hand out what has gathered; see ``Owner``."""
-        if not self._effects and not self._gathered:
-            return None
-        effects, self._effects = self._effects, Effects()
-        self._taken += self._gathered
-        self._gathered = []
-        return effects
-
     def settle(self, refused: frozenset[Address]) -> None:
         """Tell the askers which nodes have their messages; keep what none took. See ``Owner``."""
-        for given in self._taken:
+        for given in self._given:
             delivery = given.delivery
             nodes = [node for address, node in given.addresses.items() if address not in refused]
             if not nodes and delivery.queued:
@@ -284,7 +268,7 @@ class PresenceOwner:
             elif delivery.report_to:
                 answer = Located(delivery.ask, delivery.message_id, nodes)
                 self._effects.answers[delivery.report_to].append(codec.encode(answer))
-        self._taken.clear()
+        self._given.clear()
 
 
 def _inbox_of(sender: Sender) -> Address:

@@ -1,6 +1,6 @@
 """One partition's commands: numbers checked, the table kept, broadcasts planned and answered."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from router.core.interest_table import InterestTable
 from router.core.plan import Plan, inbox_of, plan
@@ -15,9 +15,9 @@ from shared.messages.envelopes import (
     Sender,
     TopicDelivery,
 )
-from shared.ownership.effects import Effects
 from shared.ownership.idempotency import IdempotencyKeys
 from shared.ownership.leases import Leases
+from shared.ownership.owner import PartitionOwner
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,18 @@ class Unanswered:
     plan: Plan
 
 
-@dataclass
-class RouterOwner:
-    """Serves one partition of the topics for one reign."""
+class RouterOwner(PartitionOwner[Unanswered]):
+    """Serves one partition of the topics for one reign.
 
-    leases: Leases
-    first_reign: bool
-    """The queue is new: whoever has an interest reports it here, before anything else."""
+    In the ``first_reign`` of a partition whoever has an interest reports it here, before anything
+    else.
+    """
 
-    table: InterestTable = field(default_factory=InterestTable)
-
-    def __post_init__(self) -> None:
-        self._effects = Effects()
-        self._gathered: list[Unanswered] = []
-        self._taken: list[Unanswered] = []
-        self._last_numbers: dict[str, int] = {}
-        self._last_stamp_ms = 0
+    def __init__(self, leases: Leases, first_reign: bool) -> None:
+        super().__init__()
+        self.leases = leases
+        self.table = InterestTable()
+        self._first_reign = first_reign
         self._keys: IdempotencyKeys[Done] = IdempotencyKeys()
 
     def perform(
@@ -64,9 +60,7 @@ class RouterOwner:
     ) -> None:
         """Carry out one command or fact of a sender; see ``Owner``."""
         command = codec.decode(envelope, codec.ROUTER_COMMAND)
-        repeat = number <= self._last_numbers.get(sender.process, 0)
-        if not repeat:
-            self._last_numbers[sender.process] = number
+        repeat = self._is_repeat(sender, number)
         match command:
             case RouteBroadcast():
                 self._broadcast(sender, answers, number, command, now_ms)
@@ -84,7 +78,7 @@ class RouterOwner:
     def _broadcast(
         self, sender: Sender, answers: str, number: int, command: RouteBroadcast, now_ms: int
     ) -> None:
-        self._last_stamp_ms = max(self._last_stamp_ms, now_ms)
+        self._stamp(now_ms)
         ask = command.message_id
         done = self._done_before(command, now_ms)
         if done is None:
@@ -105,7 +99,7 @@ class RouterOwner:
 
     @property
     def _knows_everyone(self) -> bool:
-        return self.first_reign or self.leases.knows_everyone
+        return self._first_reign or self.leases.knows_everyone
 
     def _done_before(self, command: RouteBroadcast, now_ms: int) -> Done | None:
         if not command.idempotency_key:
@@ -145,22 +139,13 @@ class RouterOwner:
     def tick(self, now_ms: int) -> None:
         """Nothing becomes due here; see ``Owner``."""
 
-    def take(self) -> Effects | None:
-        """Hand out what has gathered; see ``Owner``."""
-        if not self._effects and not self._gathered:
-            return None
-        effects, self._effects = self._effects, Effects()
-        self._taken += self._gathered
-        self._gathered = []
-        return effects
-
     def settle(self, refused: frozenset[Address]) -> None:
         """Tell the askers which nodes were given their broadcasts; see ``Owner``."""
-        for one in self._taken:
+        for one in self._given:
             kept = _without(one.plan, refused)
             answer = Routed(one.ask, one.message_id, list(kept.nodes), kept.complete)
             self._effects.answers[one.answers].append(codec.encode(answer))
-        self._taken.clear()
+        self._given.clear()
 
 
 def _without(planned: Plan, refused: frozenset[Address]) -> Plan:

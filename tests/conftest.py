@@ -22,6 +22,6 @@ def rabbitmq_url() -> Iterator[str]:
 def rabbitmq() -> Iterator[PrivateRabbitMQ]:
     """A node of the module's own, to be killed and restarted; leave it running."""
     if not can_run_privately():
-        pytest.skip("a node to kill needs an installed rabbitmq-server")
+        pytest.fail("A RabbitMQ that tests may kill is needed: install rabbitmq-server")
     with PrivateRabbitMQ() as node:
         yield node

@@ -103,25 +103,17 @@ async def talk_while(
         return [speaker, listener], hearing
 
 
-async def test_a_killed_router_is_replaced_and_every_command_is_answered(
-    cluster: LocalCluster,
+@pytest.mark.parametrize(
+    ("module", "metric_name"),
+    [
+        ("router", "realtime_router_partitions"),
+        ("presence_service", "realtime_presence_partitions"),
+    ],
+)
+async def test_a_killed_owner_is_replaced_and_every_command_is_answered(
+    cluster: LocalCluster, module: str, metric_name: str
 ) -> None:
-    victim = owner_of(cluster.of("router"), "realtime_router_partitions")
-
-    async def kill() -> None:
-        victim.kill()
-
-    try:
-        await talk_while(cluster, kill)
-    finally:
-        victim.start()
-        await asyncio.to_thread(cluster.wait_ready)
-
-
-async def test_a_killed_presence_service_is_replaced_and_every_command_is_answered(
-    cluster: LocalCluster,
-) -> None:
-    victim = owner_of(cluster.of("presence_service"), "realtime_presence_partitions")
+    victim = owner_of(cluster.of(module), metric_name)
 
     async def kill() -> None:
         victim.kill()

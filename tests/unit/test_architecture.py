@@ -19,6 +19,7 @@ PURE = (
     "shared/ownership/leases.py",
     "shared/ownership/effects.py",
     "shared/ownership/idempotency.py",
+    "shared/ownership/owner.py",
 )
 
 
@@ -108,7 +109,12 @@ def test_one_file_speaks_amqp():
         (impure, "shared/partitions.py", "import aio_pika"),
         (impure, "shared/ownership/leases.py", "from asyncio import Event"),
         (impure, "shared/ownership/effects.py", "if True:\n    import asyncio"),
-        (impure, "shared/ownership/idempotency.py", "import json, asyncio"),
+        (
+            impure,
+            "shared/ownership/idempotency.py",
+            "shared/ownership/owner.py",
+            "import json, asyncio",
+        ),
         (amqp_speakers, "gateway/uplink.py", "import aio_pika"),
         (amqp_speakers, "shared/broker/memory.py", "from aiormq.abc import DeliveredMessage"),
         (amqp_speakers, "standalone/talk.py", "import pamqp.commands"),
