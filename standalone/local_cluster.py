@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from standalone.private_rabbitmq import PrivateRabbitMQ, installed
 from standalone.tokens import development_token
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+SHORT_LIFE_SECONDS = 5.0
 
 _ADMIN_URL = re.compile(r"admin port.*url=(\S+)")
 
@@ -209,9 +210,9 @@ def main() -> None:
             cluster = LocalCluster(url, logs, gateway_ports=(first, first + 1))
             stack.enter_context(cluster)
             _introduce(cluster, first)
-            _wait_for_an_end(cluster)
+            _supervise(cluster)
         except NotStarted as error:
-            sys.exit(f"The cluster did not start: {error}")
+            sys.exit(f"The cluster has stopped: {error}")
         except KeyboardInterrupt:
             _say("\nStopping")
 
@@ -241,11 +242,23 @@ def _introduce(cluster: LocalCluster, first: int) -> None:
     _say("\nCtrl-C stops everything")
 
 
-def _wait_for_an_end(cluster: LocalCluster) -> None:
-    while all(service.running for service in cluster.services):
+def _supervise(cluster: LocalCluster) -> NoReturn:
+    """Start again what ends, as a supervisor would; give up on what ends at once.
+
+    Raises:
+        NotStarted: a process ended soon after its start, so it would end again.
+    """
+    since = dict.fromkeys((service.node_id for service in cluster.services), time.monotonic())
+    while True:
         time.sleep(0.5)
-    gone = [service.node_id for service in cluster.services if not service.running]
-    raise NotStarted(f"{', '.join(gone)} ended; see {cluster.logs}")
+        for service in cluster.services:
+            if service.running:
+                continue
+            if time.monotonic() - since[service.node_id] < SHORT_LIFE_SECONDS:
+                raise NotStarted(f"{service.node_id} ended at once; see {service.log}")
+            _say(f"{service.node_id} has ended and is started again")
+            service.start()
+            since[service.node_id] = time.monotonic()
 
 
 if __name__ == "__main__":

@@ -262,8 +262,11 @@ def _arguments(queue: Queue) -> dict[str, Any]:
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": POISON.name,
         }
+    if queue.kind is QueueKind.KEPT:
+        arguments["x-queue-type"] = "quorum"  # a classic one would be gone with its cluster node
     if queue.max_length is not None:
-        arguments |= {"x-max-length": queue.max_length, "x-overflow": "reject-publish"}
+        most = queue.max_length - (queue.kind is QueueKind.KEPT)  # a quorum queue takes one more
+        arguments |= {"x-max-length": most, "x-overflow": "reject-publish"}
     return arguments
 
 

@@ -112,7 +112,6 @@ def test_one_file_speaks_amqp():
         (
             impure,
             "shared/ownership/idempotency.py",
-            "shared/ownership/owner.py",
             "import json, asyncio",
         ),
         (amqp_speakers, "gateway/uplink.py", "import aio_pika"),
