@@ -91,6 +91,11 @@ class Service:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def was_killed(self) -> bool:
+        """Whether a signal has ended it."""
+        return self._process is not None and (self._process.poll() or 0) < 0
+
+    @property
     def admin_url(self) -> str | None:
         """Where its health and metrics are, once it has said so."""
         found = _ADMIN_URL.search(self.log.read_text(errors="replace"))
@@ -246,7 +251,7 @@ def _supervise(cluster: LocalCluster) -> NoReturn:
     """Start again what ends, as a supervisor would; give up on what ends at once.
 
     Raises:
-        NotStarted: a process ended soon after its start, so it would end again.
+        NotStarted: a process ended by itself soon after its start, so it would end again.
     """
     since = dict.fromkeys((service.node_id for service in cluster.services), time.monotonic())
     while True:
@@ -254,10 +259,11 @@ def _supervise(cluster: LocalCluster) -> NoReturn:
         for service in cluster.services:
             if service.running:
                 continue
-            if time.monotonic() - since[service.node_id] < SHORT_LIFE_SECONDS:
+            lived = time.monotonic() - since[service.node_id]
+            if lived < SHORT_LIFE_SECONDS and not service.was_killed:
                 raise NotStarted(f"{service.node_id} ended at once; see {service.log}")
-            _say(f"{service.node_id} has ended and is started again")
             service.start()
+            _say(f"{service.node_id} has ended and is started again, pid {service.pid}")
             since[service.node_id] = time.monotonic()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from realtime_client import Client, CommandFailed
 from tests.support.cluster import clients, free_ports
 
 pytestmark = pytest.mark.rabbitmq
@@ -15,7 +16,15 @@ pytestmark = pytest.mark.rabbitmq
 ROOT = Path(__file__).parents[2]
 
 
-async def test_it_serves_two_gateways_and_ctrl_c_leaves_nothing_behind(
+async def heard(speaker: Client) -> bool:
+    """Return whether a broadcast reaches the one who wants it."""
+    try:
+        return bool((await speaker.broadcast("a.b", 2))["recipients"] == 1)
+    except CommandFailed:
+        return False
+
+
+async def test_it_serves_two_gateways_starts_again_what_is_killed_and_ends_with_ctrl_c(
     rabbitmq_url: str,
 ) -> None:
     [first] = free_ports(1)
@@ -45,12 +54,21 @@ async def test_it_serves_two_gateways_and_ctrl_c_leaves_nothing_behind(
         async with clients((urls[0], "alice"), (urls[1], "bob")) as (alice, bob):
             await bob.subscribe("a.b")
             assert (await alice.broadcast("a.b", 1))["recipients"] == 1
+            for pid in re.findall(r"router-\d +pid (\d+)", printed):
+                os.kill(int(pid), signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while printed.count("started again") < 2:
+                    line = await process.stdout.readline()
+                    assert line, printed
+                    printed += line.decode()
+                while not await heard(alice):  # noqa: ASYNC110 - no event tells a client
+                    await asyncio.sleep(0.1)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(60):
             await process.communicate()
     pids = [int(pid) for pid in re.findall(r"pid (\d+)", printed)]
-    assert len(pids) == 6
+    assert len(pids) == 6 + 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
