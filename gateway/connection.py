@@ -1,16 +1,14 @@
 """One WebSocket as the rest of the node sees it."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.core.session import Session
 from gateway.outbox import Outbox, Written, text_frame
 from shared.errors import ServiceError, SlowConsumer
-from shared.messages.envelopes import DirectDelivery, Opened
+from shared.messages.envelopes import SNAPSHOT_LIMIT, DirectDelivery, Opened
+from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
-SNAPSHOT_LIMIT = 1000
-"""Users in the presence snapshot of one subscription (P1)."""
 
 
 class Connection:
@@ -29,7 +27,7 @@ class Connection:
         self.snapshot_left = 0
         self._outbox = outbox
         self._end = end
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
 
     @property
     def opened(self) -> Opened:
@@ -61,9 +59,7 @@ class Connection:
             return True
         if self._hand_over(frame) is Written.GONE:
             return False
-        self._seen[message_id] = None
-        if len(self._seen) > REMEMBERED_MESSAGES:
-            self._seen.popitem(last=False)
+        self._seen.put(message_id, None)
         return True
 
     def expect_snapshot(self) -> None:

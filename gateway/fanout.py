@@ -1,16 +1,12 @@
 """From one delivery to many sockets: one frame is built once and given to all."""
 
-from collections import OrderedDict
-from typing import TypeVar
-
 from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.outbox import text_frame
 from shared.messages import frames
 from shared.messages.envelopes import DirectDelivery, TopicDelivery
-
-Key = TypeVar("Key")
+from shared.recent import Recent
 
 MAX_REMEMBERED = 10_000
 
@@ -23,8 +19,8 @@ class Fanout:
     ) -> None:
         self._subscriptions = subscriptions
         self._connections = connections
-        self._last_numbers: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
+        self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
 
     def to_topic(self, delivery: TopicDelivery, partition: int) -> int:
         """Write a broadcast to all who want it; return to how many it was written.
@@ -34,10 +30,10 @@ class Fanout:
         source = (delivery.process, partition)
         if delivery.number <= self._last_numbers.get(source, 0):
             return self._counts.get(delivery.message_id, 0)
-        _remember(self._last_numbers, source, delivery.number)
+        self._last_numbers.put(source, delivery.number)
         written = self._write(delivery)
         if delivery.report_to:
-            _remember(self._counts, delivery.message_id, written)
+            self._counts.put(delivery.message_id, written)
         return written
 
     def _write(self, delivery: TopicDelivery) -> int:
@@ -80,10 +76,3 @@ def _takes_snapshot(connection: Connection, addressee: str) -> bool:
         return False
     connection.snapshot_left -= 1
     return True
-
-
-def _remember(kept: OrderedDict[Key, int], key: Key, value: int) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > MAX_REMEMBERED:
-        kept.popitem(last=False)

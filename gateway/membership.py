@@ -214,15 +214,19 @@ class Membership:
 
     def _answer_terms(self, news: Heartbeat) -> None:
         """Report to every reign that has not had our report yet."""
-        for partition, term in news.terms.items():
-            served = (news.service, partition)
-            if term <= self._terms.get(served, 0):
-                continue
-            self._terms[served] = term
-            if news.service == topology.ROUTER:
-                self._uplink.report_interest(partition, self._subscriptions)
-            else:
-                self._uplink.report_people(partition, self._connections)
+        begun = {
+            partition: term
+            for partition, term in news.terms.items()
+            if term > self._terms.get((news.service, partition), 0)
+        }
+        for partition, term in begun.items():
+            self._terms[news.service, partition] = term
+        if not begun:
+            return
+        if news.service == topology.ROUTER:
+            self._uplink.report_interest(begun, self._subscriptions)
+        else:
+            self._uplink.report_people(begun, self._connections)
 
 
 async def _perform_all(

@@ -98,37 +98,39 @@ class Uplink:
             if self._introductions.get(pattern) is confirms:
                 del self._introductions[pattern]
 
-    def report_interest(self, partition: int, patterns: Iterable[str]) -> list[Submission]:
-        """Tell one partition all that the node wants of it."""
-        mine = self._by_partition(patterns).get(partition, [])
-        return self._report_interest(partition, mine)
+    def report_interest(
+        self, partitions: Iterable[int], patterns: Iterable[str]
+    ) -> list[Submission]:
+        """Tell some partitions all that the node wants of them."""
+        interest = self._by_partition(patterns)
+        return [
+            self._fact(self._router[partition], InterestReport(part, first, last))
+            for partition in partitions
+            for part, first, last in _parts(interest.get(partition, []))
+        ]
 
     def report_all(
         self, patterns: Iterable[str], connections: Iterable[Connection]
     ) -> list[Submission]:
         """Tell every partition everything."""
-        interest = self._by_partition(patterns)
-        people = self._people(connections)
-        submissions = []
-        for partition in range(self._partitions):
-            submissions += self._report_interest(partition, interest.get(partition, []))
-            submissions += self._report_people(partition, people.get(partition, []))
-        return submissions
+        everywhere = range(self._partitions)
+        interest = self.report_interest(everywhere, patterns)
+        return interest + self.report_people(everywhere, connections)
 
-    def _report_interest(self, partition: int, patterns: list[str]) -> list[Submission]:
-        return [
-            self._fact(self._router[partition], InterestReport(part, first, last))
-            for part, first, last in _parts(patterns)
-        ]
+    def _by_partition(
+        self, patterns: Iterable[str], served_by: Callable[[str], str] = str
+    ) -> dict[int, list[str]]:
+        """Sort patterns by the partitions that may know of them; one with wildcards is for all.
 
-    def _by_partition(self, patterns: Iterable[str]) -> dict[int, list[str]]:
+        ``served_by`` gives the name, of a topic or a user, that decides about a concrete one.
+        """
         found: dict[int, list[str]] = defaultdict(list)
         for pattern in patterns:
             if has_wildcard(parse_pattern(pattern)):
                 for partition in range(self._partitions):
                     found[partition].append(pattern)
             else:
-                found[partition_of(pattern, self._partitions)].append(pattern)
+                found[partition_of(served_by(pattern), self._partitions)].append(pattern)
         return found
 
     # ---- people ----------------------------------------------------------------------------------
@@ -165,32 +167,21 @@ class Uplink:
 
     def ask_presence(self, connection_id: str, patterns: list[str]) -> None:
         """Ask every partition that may know one for the online users that these patterns meet."""
-        asked: dict[int, list[str]] = defaultdict(list)
-        for pattern in patterns:
-            words = parse_pattern(pattern)
-            if has_wildcard(words):
-                for partition in range(self._partitions):
-                    asked[partition].append(pattern)
-            else:
-                asked[partition_of(user_of(words), self._partitions)].append(pattern)
-        for partition, mine in asked.items():
+        for partition, mine in self._by_partition(patterns, user_of).items():
             self._presence[partition].insist(codec.encode(PresenceAsked(connection_id, mine)))
 
-    def report_people(self, partition: int, connections: Iterable[Connection]) -> list[Submission]:
-        """Tell one partition all connections whose users belong to it."""
-        return self._report_people(partition, self._people(connections).get(partition, []))
-
-    def _report_people(self, partition: int, opened: list[Opened]) -> list[Submission]:
+    def report_people(
+        self, partitions: Iterable[int], connections: Iterable[Connection]
+    ) -> list[Submission]:
+        """Tell some partitions all connections whose users belong to them."""
+        people: dict[int, list[Opened]] = defaultdict(list)
+        for one in connections:
+            people[partition_of(one.user_id, self._partitions)].append(one.opened)
         return [
             self._fact(self._presence[partition], ConnectionsReport(part, first, last))
-            for part, first, last in _parts(opened)
+            for partition in partitions
+            for part, first, last in _parts(people.get(partition, []))
         ]
-
-    def _people(self, connections: Iterable[Connection]) -> dict[int, list[Opened]]:
-        found: dict[int, list[Opened]] = defaultdict(list)
-        for one in connections:
-            found[partition_of(one.user_id, self._partitions)].append(one.opened)
-        return found
 
     def _link_of(self, user_id: str) -> PartitionLink:
         return self._presence[partition_of(user_id, self._partitions)]

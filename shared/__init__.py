@@ -5,6 +5,7 @@ settings    REALTIME_* variables as frozen values
 topics      PURE: topic grammar, containment, the trie
 messages    PURE: what clients say and hear, what services say to each other
 partitions  PURE: which partition serves a name
+recent      PURE: what was noted last, up to a bound
 broker      the port, and RabbitMQ and memory behind it
 ownership   how one replica at a time serves a partition
 process     start, ready, stop; health, metrics, logs

@@ -14,15 +14,14 @@ class Subscriptions(Generic[Who]):
 
     def __init__(self) -> None:
         self._trie: Trie[Who] = Trie()
-        self._counts: dict[str, int] = {}
+        self._patterns: dict[str, None] = {}  # in the order in which they came
 
     def add(self, who: Who, patterns: Iterable[str]) -> list[str]:
         """Subscribe to patterns not held yet; return those that are new to the node."""
         gained = []
         for pattern in patterns:
-            self._trie.add(parse_pattern(pattern), who)
-            self._counts[pattern] = self._counts.get(pattern, 0) + 1
-            if self._counts[pattern] == 1:
+            if self._trie.add(parse_pattern(pattern), who):
+                self._patterns[pattern] = None
                 gained.append(pattern)
         return gained
 
@@ -30,10 +29,8 @@ class Subscriptions(Generic[Who]):
         """Unsubscribe from patterns held; return those that nobody on the node wants now."""
         lost = []
         for pattern in patterns:
-            self._trie.remove(parse_pattern(pattern), who)
-            self._counts[pattern] -= 1
-            if not self._counts[pattern]:
-                del self._counts[pattern]
+            if self._trie.remove(parse_pattern(pattern), who):
+                del self._patterns[pattern]
                 lost.append(pattern)
         return lost
 
@@ -43,7 +40,7 @@ class Subscriptions(Generic[Who]):
 
     def __iter__(self) -> Iterator[str]:
         """Yield every pattern of the node's interest."""
-        return iter(self._counts)
+        return iter(self._patterns)
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._patterns)

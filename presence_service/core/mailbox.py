@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from shared.messages.envelopes import DirectDelivery
 
+PARTITION_BYTES = 67_108_864
+"""What all mailboxes of one partition may hold, for whoever writes to users that do not exist."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -44,10 +47,6 @@ class Mailbox:
 def size_of(entry: DirectDelivery) -> int:
     """Return the bytes an entry counts for."""
     return len(entry.payload) + len(entry.metadata)
-
-
-PARTITION_BYTES = 67_108_864
-"""What all mailboxes of one partition may hold, for whoever writes to users that do not exist."""
 
 
 class Mailboxes:

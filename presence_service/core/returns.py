@@ -1,6 +1,6 @@
 """PURE: which nodes had nobody for a message."""
 
-from collections import OrderedDict
+from shared.recent import Recent
 
 MAX_RETURNS = 10_000
 
@@ -9,13 +9,11 @@ class Returns:
     """Which nodes have handed which message back; of the last ones only."""
 
     def __init__(self) -> None:
-        self._nodes: OrderedDict[str, set[str]] = OrderedDict()
+        self._nodes: Recent[str, set[str]] = Recent(MAX_RETURNS)
 
     def note(self, message_id: str, node_id: str) -> set[str]:
         """Add a node; return all that have handed this message back, to be changed in place."""
-        nodes = self._nodes.setdefault(message_id, set())
+        nodes = self._nodes.get(message_id, set())
         nodes.add(node_id)
-        self._nodes.move_to_end(message_id)
-        if len(self._nodes) > MAX_RETURNS:
-            self._nodes.popitem(last=False)
+        self._nodes.put(message_id, nodes)
         return nodes

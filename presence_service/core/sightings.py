@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 from presence_service.core.directory import Directory, Person
 from shared.messages import frames
-from shared.messages.envelopes import RouteBroadcast
+from shared.messages.envelopes import SNAPSHOT_LIMIT, RouteBroadcast
 from shared.topics.pattern import has_wildcard, parse_pattern, presence_topic
 from shared.topics.trie import Trie
-
-SNAPSHOT_LIMIT = 1000
 
 
 def sighting(

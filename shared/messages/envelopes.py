@@ -127,6 +127,10 @@ class PresenceSet(Struct, tag=14, array_like=True):
     metadata: bytes | None
 
 
+SNAPSHOT_LIMIT = 1000
+"""Users in the presence snapshot of one subscription (P1)."""
+
+
 class PresenceAsked(Struct, tag=15, array_like=True):
     """A connection subscribed to presence; tell it who is online now (P1)."""
 

@@ -1,8 +1,8 @@
 """PURE: which commands were seen before (protocol decision A7)."""
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from shared.recent import Recent
 
 KEPT_MS = 300_000
 """How long an idempotency key is kept."""
@@ -12,12 +12,11 @@ MAX_KEPT = 100_000
 Value = TypeVar("Value")
 
 
-@dataclass
 class IdempotencyKeys(Generic[Value]):
     """What was done for (user, key), for five minutes."""
 
-    def __post_init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], tuple[int, Value]] = OrderedDict()
+    def __init__(self) -> None:
+        self._kept: Recent[tuple[str, str], tuple[int, Value]] = Recent(MAX_KEPT)
 
     def find(self, user_id: str, key: str, now_ms: int) -> Value | None:
         """Return what was done under this key, if it is not too long ago."""
@@ -27,10 +26,7 @@ class IdempotencyKeys(Generic[Value]):
 
     def keep(self, user_id: str, key: str, value: Value, now_ms: int) -> None:
         """Remember what was done under this key."""
-        self._kept[(user_id, key)] = (now_ms, value)
-        self._kept.move_to_end((user_id, key))
-        if len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+        self._kept.put((user_id, key), (now_ms, value))
 
     def _drop_old(self, now_ms: int) -> None:
         while self._kept:

@@ -7,6 +7,7 @@ the broker is blocked, restarting or cut off, nothing comes back and nobody expi
 from dataclasses import dataclass, field
 
 from shared.messages.envelopes import Sender
+from shared.recent import Recent
 
 LEASE_BEATS = 11
 """Heartbeats, one a second, after which a silent node is given up. Presence promises 15 s (P2)."""
@@ -38,7 +39,7 @@ class Leases:
 
     alive: dict[str, Sender] = field(default_factory=dict)
     _ages: dict[str, int] = field(default_factory=dict)
-    _over: dict[str, Sender] = field(default_factory=dict)
+    _over: Recent[str, Sender] = field(default_factory=lambda: Recent(MAX_REMEMBERED))
     _beats: int = 0
     _last_beat: int = 0
 
@@ -65,10 +66,7 @@ class Leases:
         if self.alive.get(sender.node_id) != sender:
             return Change()
         del self.alive[sender.node_id], self._ages[sender.node_id]
-        self._over.pop(sender.node_id, None)
-        self._over[sender.node_id] = sender
-        if len(self._over) > MAX_REMEMBERED:
-            del self._over[next(iter(self._over))]
+        self._over.put(sender.node_id, sender)
         return Change((sender,), clean=clean)
 
     def beat_returned(self, beat: int) -> Change:

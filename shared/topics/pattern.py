@@ -95,8 +95,9 @@ def user_word(user_id: str) -> str:
     )
 
 
-def user_of(words: tuple[str, ...]) -> str:
-    """Return the user id of a presence topic's words; what is no such topic names nobody."""
+def user_of(topic: str) -> str:
+    """Return the user id of a presence topic; what is no such topic names nobody."""
+    words = topic.split(".")
     return unquote(words[1]) if len(words) == len(("presence", "user")) else ""
 
 

@@ -85,16 +85,21 @@ async def test_who_lagged_for_a_moment_is_still_found_afterwards(place: Place) -
     assert not await watcher.told()
 
 
-async def test_a_client_that_does_not_read_is_gone_when_its_token_is_and_nothing_of_it_is_kept(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conversation, "CLOSE_SECONDS", 0.1)
-    [speaker] = await place.people("speaker")
-    sleeper = await place.connect("sleeper")
+async def flooded(place: Place) -> tuple[Talk, Connection, Any]:
+    """Return a client that has stopped reading, with all buffers full."""
+    speaker, sleeper = await place.people("speaker", "sleeper")
     await sleeper.subscribe("flood")
     connection, transport = held_back(place, sleeper)
     while transport.get_write_buffer_size() < 5 * len(BIG):
         await speaker.broadcast("flood", BIG)
+    return sleeper, connection, transport
+
+
+async def test_a_client_that_does_not_read_is_gone_when_its_token_is_and_nothing_of_it_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "CLOSE_SECONDS", 0.1)
+    _, connection, transport = await flooded(place)
 
     connection.end(Unauthorized("The token has expired"))
 
@@ -107,12 +112,7 @@ async def test_a_paused_client_that_is_refused_leaves_no_socket_behind(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation, "CLOSE_SECONDS", 0.1)
-    [speaker] = await place.people("speaker")
-    sleeper = await place.connect("sleeper")
-    await sleeper.subscribe("flood")
-    _, transport = held_back(place, sleeper)
-    while transport.get_write_buffer_size() < 5 * len(BIG):
-        await speaker.broadcast("flood", BIG)
+    sleeper, _, transport = await flooded(place)
 
     for _ in range(10):
         await sleeper.raw("bad")

@@ -16,6 +16,7 @@ PURE = (
     "shared/messages/",
     "shared/topics/",
     "shared/partitions.py",
+    "shared/recent.py",
     "shared/ownership/leases.py",
     "shared/ownership/effects.py",
     "shared/ownership/idempotency.py",

@@ -181,12 +181,12 @@ def test_any_user_id_is_one_word_of_a_topic_and_back(user_id):
     words = parse_topic(presence_topic(user_id))
 
     assert words == ("presence", user_word(user_id))
-    assert user_of(words) == user_id
+    assert user_of(".".join(words)) == user_id
 
 
 @pytest.mark.parametrize("words", [("presence",), ("presence", "a", "b")])
 def test_what_is_no_presence_topic_names_nobody(words):
-    assert user_of(words) == ""
+    assert user_of(".".join(words)) == ""
 
 
 def test_a_presence_topic_spells_out_every_byte_outside_the_grammar():
