@@ -162,6 +162,7 @@ class Conversation:
                 return
 
     async def _receive(self, text: str) -> None:
+        # No character takes more than four bytes, so a short text need not be encoded to be known.
         if 4 * len(text) > MAX_TEXT_BYTES and len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
             reason = f"longer than {MAX_TEXT_BYTES} bytes"
             self._end(MessageTooBig(field="message", reason=reason, limit=MAX_TEXT_BYTES))
