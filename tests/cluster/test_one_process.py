@@ -31,15 +31,16 @@ class Started:
         self.url = f"ws://localhost:{port}/ws"
         self.lines: list[str] = []
 
-    async def until(self, pattern: str) -> str:
-        """Read on until a line matches."""
+    async def until_ready(self) -> None:
+        """Read on until it has said that it listens and that it is ready, in whatever order."""
         assert self.process.stdout is not None
+        missing = {"action=report", "admin port"}  # the admin port is opened after the clients'
         async with asyncio.timeout(START_SECONDS):
-            while line := (await self.process.stdout.readline()).decode():
+            while missing:
+                line = (await self.process.stdout.readline()).decode()
+                assert line, self.lines
                 self.lines.append(line.rstrip())
-                if re.search(pattern, line):
-                    return line
-        raise AssertionError("".join(self.lines))
+                missing -= {words for words in missing if words in line}
 
     async def stop(self) -> None:
         """Press Ctrl-C, which reaches the whole foreground group, and wait until all is gone."""
@@ -63,7 +64,7 @@ async def make_run() -> AsyncIterator[Started]:
     )
     started = Started(process, port)
     try:
-        await started.until(r"action=report")
+        await started.until_ready()
         yield started
     finally:
         if process.returncode is None:
