@@ -29,19 +29,43 @@ class Answers:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
+        self._asked: dict[str, asyncio.Future[Answer]] = {}
 
     def pending(self, ask: str) -> bool:
         """Whether somebody waits for this already."""
         return ask in self._waiting
 
+    async def one(self, ask: str) -> Answer:
+        """Wait for the only answer to a question.
+
+        Raises:
+            OutcomeUnknown: it did not come in time.
+        """
+        asked: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asked[ask] = asked
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asked
+        except TimeoutError as error:
+            raise OutcomeUnknown from error
+        finally:
+            del self._asked[ask]
+
     def take(self, answer: Answer) -> None:
         """Take in what arrived. What comes too late is of no use to anybody."""
+        asked = self._asked.get(answer.ask)
+        if asked is not None and not asked.done():
+            asked.set_result(answer)
         if (waiting := self._waiting.get(answer.ask)) is not None:
             waiting.tally.add(answer)
             waiting.progress.set()
 
-    async def collect(self, ask: str, receipt_seconds: float) -> Tally:
+    async def collect(
+        self, ask: str, receipt_seconds: float, confirm_seconds: float = 0.0
+    ) -> Tally:
         """Wait until the tally is complete, or until the nodes' time is up.
+
+        Once clients have a direct message, they have ``confirm_seconds`` to confirm it (R2).
 
         Several may wait for the same command; each gets the same tally.
 
@@ -57,6 +81,8 @@ class Answers:
             async with asyncio.timeout_at(deadline):
                 await _until(waiting, lambda: tally.answered)
             async with asyncio.timeout_at(min(deadline, clock() + receipt_seconds)):
+                await _until(waiting, lambda: tally.complete or tally.pending)
+            async with asyncio.timeout_at(min(deadline, clock() + confirm_seconds)):
                 await _until(waiting, lambda: tally.complete)
         except TimeoutError as error:
             if not tally.answered:

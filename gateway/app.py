@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from gateway.answers import Answers
 from gateway.connection import Connection
 from gateway.core.connections import Connections
+from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
+from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.fanout import Fanout
 from gateway.membership import Membership
@@ -22,6 +24,7 @@ from gateway.node import Node
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
+from shared.broker.batching import Packer
 from shared.broker.ports import Broker
 from shared.clock import wall_clock_ms
 from shared.errors import GoingAway
@@ -41,19 +44,25 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     metrics = Metrics(registry, lambda: len(connections))
     uplink = Uplink(settings.partitions)
     answers = Answers()
-    fanout = Fanout(subscriptions, connections)
-    downlink = Downlink(settings.node_id, fanout, answers, uplink, metrics)
-    membership = Membership(broker, settings.node_id, uplink, downlink, subscriptions, connections)
+    receipts = Packer(dropped=metrics.receipts_dropped.inc)
+    directs = Directs(settings.node_id, connections, uplink, receipts, metrics)
+    downlink = Downlink(
+        settings.node_id, Fanout(subscriptions), directs, answers, uplink, receipts, metrics
+    )
+    membership = Membership(
+        broker, settings.node_id, uplink, downlink, receipts, subscriptions, connections
+    )
     return Node(
         settings,
         TokenVerifier(settings),
         subscriptions,
         connections,
         uplink,
-        downlink,
+        directs,
         answers,
         membership,
         metrics,
+        Mint(),
     )
 
 

@@ -7,12 +7,19 @@ from typing import Any, TypeAlias
 from gateway.answers import RECEIPT_SECONDS
 from gateway.connection import Connection
 from gateway.core.attempts import Attempt, Sent
-from gateway.core.effects import Join, Leave, Publish, Send, Show
+from gateway.core.effects import Join, Leave, Look, Publish, Send, Show
 from gateway.core.replies import Reply
 from gateway.node import Node
-from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown
+from gateway.recovery import Recovery
+from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
 from shared.messages import frames
-from shared.messages.envelopes import PresenceSet, RouteBroadcast, RouteDirectMessage
+from shared.messages.envelopes import (
+    HistoryAsked,
+    HistoryPage,
+    PresenceSet,
+    RouteBroadcast,
+    RouteDirectMessage,
+)
 
 CONFIRM_SECONDS = 4.0
 """For the broker to confirm a fact; a command is answered within 5 s."""
@@ -30,34 +37,49 @@ class Commands:
     which they were called; what it returns waits for the outcome.
     """
 
-    def __init__(self, node: Node, connection: Connection) -> None:
+    def __init__(
+        self,
+        node: Node,
+        connection: Connection,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
         self._node = node
         self._connection = connection
+        self._spawn = spawn
 
     # ---- topics ----------------------------------------------------------------------------------
 
     def join(self, effect: Join) -> Pending:
         """Subscribe; undone if the broker does not confirm it in time (T9)."""
+        recovery = Recovery(self._node, self._connection, effect.recover)
         gained = self._node.subscriptions.add(self._connection, effect.new)
         self._node.uplink.gain(gained)
-        return self._joined(effect)
+        return self._joined(effect, recovery)
 
-    async def _joined(self, effect: Join) -> Reply:
+    async def _joined(self, effect: Join, recovery: Recovery) -> Reply:
         try:
             self._node.membership.require_ready()
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await self._node.uplink.introduced(effect.topics)
-        except (TimeoutError, BrokerUnavailable) as error:
+                recovered = await recovery.begin()
+        except BaseException as error:
+            recovery.stop()
             self._drop(self._connection.session.not_joined(effect))
-            raise BrokerUnavailable("The subscription was not confirmed in time") from error
+            if isinstance(error, (TimeoutError, Unavailable)):
+                raise BrokerUnavailable("The subscription was not confirmed in time") from error
+            raise
         self._connection.session.joined(effect)
-        presence = [topic for topic in effect.topics if topic.startswith("presence.")]
-        reply = _status("subscribed", effect)
-        return Reply(reply, lambda: self._ask_presence(presence)) if presence else Reply(reply)
+        return Reply(
+            _status("subscribed", effect, recovered), lambda: self._follow(effect, recovery)
+        )
 
-    def _ask_presence(self, patterns: list[str]) -> None:
-        self._connection.expect_snapshot()
-        self._node.uplink.ask_presence(self._connection.id, patterns)
+    def _follow(self, effect: Join, recovery: Recovery) -> None:
+        """Send what comes after the Status."""
+        self._spawn(recovery.replay())
+        presence = [topic for topic in effect.topics if topic.startswith("presence.")]
+        if presence:
+            self._connection.expect_snapshot()
+            self._node.uplink.ask_presence(self._connection.id, presence)
 
     def leave(self, effect: Leave) -> Reply:
         """Unsubscribe; from here on nothing more of it is written."""
@@ -67,6 +89,28 @@ class Commands:
     def _drop(self, patterns: list[str]) -> None:
         lost = self._node.subscriptions.remove(self._connection, patterns)
         self._node.uplink.lose(lost)
+
+    def look(self, effect: Look) -> Pending:
+        """Ask for a page of a topic's history (H1).
+
+        Raises:
+            BrokerUnavailable: nothing was sent.
+        """
+        self._node.membership.require_ready()
+        body = effect.body
+        self._node.uplink.ask_history(
+            HistoryAsked(effect.ask, body.topic, body.limit, body.after, body.before, body.reverse)
+        )
+        return self._looked(effect)
+
+    async def _looked(self, effect: Look) -> Reply:
+        page = await self._node.answers.one(effect.ask)
+        if not isinstance(page, HistoryPage):
+            raise OutcomeUnknown
+        reply = [frames.history(effect.body.topic, page, effect.id)]
+        if effect.id is not None:
+            reply.append(frames.ack(effect.id, "ok"))
+        return Reply(reply)
 
     # ---- messages --------------------------------------------------------------------------------
 
@@ -85,6 +129,7 @@ class Commands:
             from_user=self._connection.user_id,
             except_connection="" if headers.echo else self._connection.id,
             idempotency_key=headers.idempotency_key or "",
+            live_only=headers.ttl == 0,
         )
         uplink = self._node.uplink
         self._start(effect.attempt, lambda number: uplink.broadcast(command, number))
@@ -130,14 +175,16 @@ class Commands:
         return self._sent(effect)
 
     async def _sent(self, effect: Send) -> Reply:
-        tally = await self._node.answers.collect(effect.attempt.message_id, WRITTEN_SECONDS)
+        tally = await self._node.answers.collect(
+            effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
+        )
         command_id = effect.command.id
         if tally.delivered_to:
             reply = _delivered(command_id, tally.delivered_to, tally.message_id)
-        elif tally.stored is None:
-            raise OutcomeUnknown(outcome="unknown")
-        else:
-            queued = tally.stored.queued
+        elif tally.pending and tally.stored is None:
+            reply = _pending(command_id, tally.message_id)
+        else:  # whatever no node has reported, the broker keeps
+            queued = tally.stored is None or tally.stored.queued
             reply = self._offline(
                 command_id, effect.body.target_user, tally.message_id, queued=queued
             )
@@ -200,12 +247,26 @@ class Commands:
         return Reply([] if command_id is None else [frames.ack(command_id, "ok")])
 
 
-def _status(kind: str, effect: Join | Leave) -> list[bytes]:
-    details = {"topics": effect.topics, "active_subscriptions": effect.active}
+def _status(
+    kind: str, effect: Join | Leave, recovered: dict[str, bool] | None = None
+) -> list[bytes]:
+    details: dict[str, Any] = {
+        "topics": effect.topics,
+        "active_subscriptions": effect.active,
+    }
+    if recovered:
+        details["recovered"] = recovered
     reply = [frames.status(kind, details, effect.id)]
     if effect.id is not None:
         reply.append(frames.ack(effect.id, kind))
     return reply
+
+
+def _pending(command_id: str | None, message_id: str) -> list[bytes]:
+    """Return the Ack for what clients were written and have not confirmed in time (R2)."""
+    if command_id is None:
+        return []
+    return [frames.ack(command_id, "pending", delivered_to=[], server_message_id=message_id)]
 
 
 def _delivered(command_id: str | None, connections: list[str], message_id: str) -> list[bytes]:

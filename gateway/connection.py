@@ -1,33 +1,62 @@
 """One WebSocket as the rest of the node sees it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from gateway.core.session import Session
-from gateway.outbox import Outbox, Written, text_frame
+from gateway.handover import Handover
+from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
+from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
-from shared.messages.envelopes import SNAPSHOT_LIMIT, DirectDelivery, Opened
+from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened, TopicDelivery
 from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
+
+
+@dataclass
+class Replay:
+    """What a connection is given again of what it has missed, and what must wait for that (H3)."""
+
+    running: int = 0
+    written: set[str] = field(default_factory=set)
+    """Message ids."""
+
+    later: list[tuple[TopicDelivery, bytes]] = field(default_factory=list)
+    size: int = 0
 
 
 class Connection:
     """A client's socket, with what was already sent on it."""
 
     def __init__(
-        self, session: Session, outbox: Outbox, end: Callable[[ServiceError], None]
+        self,
+        session: Session,
+        outbox: Outbox,
+        end: Callable[[ServiceError], None],
+        lapse: "Callable[[Connection, Handover], None]",
+        *,
+        confirms: bool = False,
     ) -> None:
         self.session = session
         self.id = session.connection_id
         self.user_id = session.identity.user_id
         self.welcomed = False
-        self.held: list[DirectDelivery] = []
+        self.held: list[Handover] = []
         """Direct messages that came before the Welcome was written (S7)."""
+
+        self.confirms = confirms
+        """Whether the client confirms direct messages (R2)."""
+
+        self.unconfirmed = Unconfirmed(lambda handover: lapse(self, handover))
+        self.has_lapsed = False
+        """Whether it has let a message pass that now waits elsewhere."""
 
         self.snapshot_left = 0
         self._outbox = outbox
         self._end = end
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
+        self._replay: Replay | None = None
 
     @property
     def opened(self) -> Opened:
@@ -37,6 +66,38 @@ class Connection:
     def write(self, frame: bytes) -> bool:
         """Write a finished frame; return whether the socket has it now (A5)."""
         return self._hand_over(frame) is Written.SENT
+
+    def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
+        """Write a broadcast, or keep it until what was missed before it is written (H3)."""
+        if self._replay is None:
+            return self.write(frame)
+        self._replay.later.append((delivery, frame))
+        self._replay.size += len(frame)
+        if self._replay.size > OUTBOX_BYTES:
+            self.end(SlowConsumer())
+        return False
+
+    def begin_replay(self) -> Replay:
+        """Keep broadcasts back until as many replays have ended as were begun."""
+        self._replay = self._replay or Replay()
+        self._replay.running += 1
+        return self._replay
+
+    def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
+        """Write of what was kept back what is still wanted, and go on as usual."""
+        if self._replay is None:
+            return
+        self._replay.running -= 1
+        if self._replay.running:
+            return
+        replay, self._replay = self._replay, None
+        for delivery, frame in replay.later:
+            if delivery.message_id not in replay.written and wanted(delivery):
+                self.write(frame)
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what was written."""
+        await self._outbox.drained()
 
     def _hand_over(self, frame: bytes) -> Written:
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -13,10 +13,12 @@ from ulid import ULID
 from gateway.commands import Commands, Pending
 from gateway.connection import Connection
 from gateway.core.effects import (
+    Confirm,
     Effect,
     Fail,
     Join,
     Leave,
+    Look,
     Publish,
     Renew,
     Respond,
@@ -53,7 +55,7 @@ MAX_REASON_BYTES = 120
 WINDOW = 64
 """Commands of one connection that may wait for their outcome; then its socket is not read."""
 
-FEATURES = ("broadcast", "direct_message", "presence")
+FEATURES = ("broadcast", "direct_message", "presence", "history", "acks")
 
 
 class Conversation:
@@ -66,14 +68,18 @@ class Conversation:
         socket: web.WebSocketResponse,
         identity: Identity,
         transport: asyncio.Transport,
+        *,
+        confirms: bool,
     ) -> None:
         self._node = node
         self._socket = socket
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
         outbox = Outbox(transport, request.protocol)
-        self._connection = Connection(session, outbox, self._end)
+        self._connection = Connection(
+            session, outbox, self._end, node.directs.lapsed, confirms=confirms
+        )
         self._session = session
-        self._commands = Commands(node, self._connection)
+        self._commands = Commands(node, self._connection, self._spawn)
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +106,7 @@ class Conversation:
     def _leave(self) -> None:
         node, connection = self._node, self._connection
         node.connections.remove(connection)
-        node.downlink.hand_back(connection)
+        node.directs.gone(connection)
         lost = node.subscriptions.remove(connection, self._session.patterns)
         node.uplink.lose(lost)
         node.uplink.closed(connection)
@@ -117,7 +123,7 @@ class Conversation:
             return False
         self._connection.reply([frames.status("connected", self._welcome_details())])
         self._connection.welcomed = True
-        self._node.downlink.release(self._connection)
+        self._node.directs.released(self._connection)
         self._expiry.watch(self._session.identity)
         return True
 
@@ -169,7 +175,8 @@ class Conversation:
             return
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
         try:
-            effect = self._session.receive(text, mint=str(ULID()), now=time.monotonic())
+            mint = self._node.mint.next(ULID())
+            effect = self._session.receive(text, mint=mint, now=time.monotonic())
             self._node.metrics.commands.labels(type(effect).__name__).inc()
             self._perform(effect)
         except Exception:
@@ -187,11 +194,13 @@ class Conversation:
                 self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect))
             case Show():
                 self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect))
-            case Respond() | Fail() | Leave() | Renew():
+            case Look():
+                self._start(Turn.FREE, effect.id, lambda: commands.look(effect))
+            case Respond() | Fail() | Leave() | Renew() | Confirm():
                 self._answer(effect)
                 self._window.release()
 
-    def _answer(self, effect: Respond | Fail | Leave | Renew) -> None:
+    def _answer(self, effect: Respond | Fail | Leave | Renew | Confirm) -> None:
         """Answer what needs no waiting."""
         match effect:
             case Respond():
@@ -202,20 +211,27 @@ class Conversation:
                 self._respond(Turn.TOPIC, self._commands.leave(effect))
             case Renew():
                 self._renew(effect)
+            case Confirm():
+                self._node.directs.confirmed(self._connection, effect.message_ids)
+                self._respond(Turn.FREE, effect.reply)
 
     def _start(self, turn: Turn, command_id: str | None, begin: Callable[[], Pending]) -> None:
         """Put a command in line now, and its reply in its turn when it comes."""
-        slot = self._lanes[turn].open()
+        slot = self._lanes[turn].open() if turn in self._lanes else None
         try:
             pending = begin()
         except Exception as error:  # whatever it is, the slot must be filled
             pending = _failed(error)
-        task = asyncio.create_task(self._finish(turn, slot, command_id, pending))
+        self._spawn(self._finish(turn, slot, command_id, pending))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that ends with the conversation at the latest."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _finish(
-        self, turn: Turn, slot: Slot, command_id: str | None, pending: Pending
+        self, turn: Turn, slot: Slot | None, command_id: str | None, pending: Pending
     ) -> None:
         try:
             reply = await pending
@@ -224,7 +240,7 @@ class Conversation:
         except Exception:
             reply = self._incident(command_id)
         self._window.release()
-        self._write(self._lanes[turn].fill(slot, reply))
+        self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
 
     def _respond(self, turn: Turn, reply: Reply) -> None:
         """Write a reply that is there already, in its turn."""

@@ -1,27 +1,21 @@
 """From the broker: deliveries to the sockets, answers to whoever waits for them."""
 
-from typing import TypeVar
+import time
+from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from gateway.answers import Answers
-from gateway.connection import Connection
+from gateway.core.gaps import Gaps
+from gateway.directs import Directs
 from gateway.fanout import Fanout
+from gateway.handover import Parcel
 from gateway.metrics import Metrics
-from gateway.outbox import text_frame
 from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
-from shared.messages import codec, frames
-from shared.messages.envelopes import (
-    DirectDelivery,
-    DirectMessageReturned,
-    DirectReceipt,
-    Receipt,
-)
-
-Target = TypeVar("Target")
+from shared.messages import codec
+from shared.messages.envelopes import Receipt, TopicDelivery
 
 log = structlog.get_logger()
 
@@ -30,35 +24,81 @@ class Downlink:
     """Performs what arrives in this node's queues. Nothing here waits."""
 
     def __init__(
-        self, node_id: str, fanout: Fanout, answers: Answers, uplink: Uplink, metrics: Metrics
+        self,
+        node_id: str,
+        fanout: Fanout,
+        directs: Directs,
+        answers: Answers,
+        uplink: Uplink,
+        receipts: Packer,
+        metrics: Metrics,
     ) -> None:
-        self.receipts = Packer(dropped=metrics.receipts_dropped.inc)
         self._node_id = node_id
         self._fanout = fanout
+        self._directs = directs
         self._answers = answers
         self._uplink = uplink
+        self._receipts = receipts
         self._metrics = metrics
-        self._terms: dict[tuple[str, int], int] = {}
+        self._gaps = Gaps()
+
+    def begin(self) -> None:
+        """Begin with a new inbox: ask for what the old one may have held."""
+        for partition, serial in self._gaps.begin(now=time.monotonic()).items():
+            self._uplink.ask_replay(partition, serial)
 
     def inbox(self, body: bytes) -> None:
         """Perform a batch of topic deliveries."""
-        partition, deliveries = self._unpack(topology.ROUTER, body, codec.TOPIC_DELIVERY)
+        self._metrics.batches.labels(topology.ROUTER).inc()
+        try:
+            batch = codec.decode(body, codec.DELIVERY_BATCH)
+            items = [codec.decode(bytes(item), codec.TOPIC_DELIVERY) for item in batch.items]
+        except codec.Undecodable as error:
+            log.warning("bad deliveries", action="ignore", error=str(error))
+            return
+        partition = batch.partition
+        if self._gaps.is_outdated(batch):
+            log.warning("lower term", action="drop", partition=partition, term=batch.term)
+            return
+        arrival = self._gaps.take(batch, items, now=time.monotonic())
+        if arrival.ask_after is not None:
+            log.info("deliveries missing", action="ask", partition=partition)
+            self._metrics.gaps.inc()
+            self._uplink.ask_replay(partition, arrival.ask_after)
+        self._metrics.lost.inc(arrival.lost)
+        self._deliver(partition, arrival.deliver)
+
+    def go_on(self) -> None:
+        """Deliver what has waited too long for what should come before it."""
+        for partition, deliveries in self._gaps.overdue(now=time.monotonic()):
+            log.warning("no replay", action="go on", partition=partition)
+            self._deliver(partition, deliveries)
+
+    def _deliver(self, partition: int, deliveries: list[TopicDelivery]) -> None:
         for delivery in deliveries:
             written = self._fanout.to_topic(delivery, partition)
             self._metrics.topic_deliveries.inc(written)
             if delivery.report_to:
                 receipt = Receipt(delivery.ask, self._node_id, written)
-                self.receipts.add(delivery.report_to, codec.encode(receipt))
+                self._receipts.add(delivery.report_to, codec.encode(receipt))
 
-    def direct(self, body: bytes) -> None:
-        """Perform a batch of direct deliveries."""
-        _, deliveries = self._unpack(topology.PRESENCE, body, codec.DIRECT_DELIVERY)
+    def direct(self, body: bytes, acknowledge: Callable[[], None]) -> None:
+        """Perform a batch of direct deliveries; ``acknowledge`` it when all are settled.
+
+        Those of an earlier term are performed like all others: they are known by their ids.
+        """
+        self._metrics.batches.labels(topology.PRESENCE).inc()
+        try:
+            batch = codec.decode(body, codec.DELIVERY_BATCH)
+            deliveries = [codec.decode(bytes(one), codec.DIRECT_DELIVERY) for one in batch.items]
+        except codec.Undecodable as error:
+            log.warning("bad deliveries", action="ignore", error=str(error))
+            deliveries = []
+        if not deliveries:
+            acknowledge()
+        parcel = Parcel(len(deliveries), acknowledge)
         for delivery in deliveries:
-            self._deliver(delivery)
-
-    def forget_terms(self) -> None:
-        """Begin anew: what a new boot's queues hold is of reigns that live."""
-        self._terms.clear()
+            self._directs.take(delivery, parcel)
 
     def answer(self, body: bytes) -> None:
         """Pass a batch of answers on to whoever waits for them."""
@@ -69,57 +109,3 @@ class Downlink:
             return
         for one in answers:
             self._answers.take(one)
-
-    def _unpack(
-        self, service: str, body: bytes, decoder: "msgspec.msgpack.Decoder[Target]"
-    ) -> tuple[int, list[Target]]:
-        """Return the partition and what is to be delivered: nothing if the reign is an old one."""
-        self._metrics.batches.labels(service).inc()
-        try:
-            batch = codec.decode(body, codec.DELIVERY_BATCH)
-            items = [codec.decode(bytes(item), decoder) for item in batch.items]
-        except codec.Undecodable as error:
-            log.warning("bad deliveries", action="ignore", error=str(error))
-            return 0, []
-        source = (service, batch.partition)
-        if batch.term < self._terms.get(source, 0):
-            log.warning("lower term", action="drop", partition=batch.partition, term=batch.term)
-            return batch.partition, []
-        self._terms[source] = batch.term
-        return batch.partition, items
-
-    def _deliver(self, delivery: DirectDelivery) -> None:
-        written = self._fanout.to_user(delivery)
-        if written is not None:
-            self._report(delivery, written)
-
-    def _report(self, delivery: DirectDelivery, written: list[str]) -> None:
-        """Tell who asked; with nobody to take it, hand the message back first."""
-        self._metrics.direct_deliveries.inc(len(written))
-        if not written:
-            self._uplink.returned(DirectMessageReturned(delivery))
-        if delivery.report_to:
-            receipt = DirectReceipt(delivery.ask, self._node_id, written)
-            self.receipts.add(delivery.report_to, codec.encode(receipt))
-
-    def release(self, connection: Connection) -> None:
-        """Write what was held back until the connection's Welcome."""
-        held, connection.held = connection.held, []
-        for delivery in held:
-            frame = text_frame(frames.direct_delivery(delivery))
-            if connection.write_direct(delivery.message_id, frame):
-                self._report(delivery, [connection.id])
-            else:
-                self._give_up(delivery)
-
-    def hand_back(self, connection: Connection) -> None:
-        """Find another place for what was held for a connection that never came to its Welcome."""
-        held, connection.held = connection.held, []
-        for delivery in held:
-            self._give_up(delivery)
-
-    def _give_up(self, delivery: DirectDelivery) -> None:
-        if delivery.connection_id:
-            self._report(delivery, [])
-        else:  # another connection of the user here may have it already, or take it now
-            self._deliver(delivery)

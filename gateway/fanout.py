@@ -1,24 +1,20 @@
 """From one delivery to many sockets: one frame is built once and given to all."""
 
 from gateway.connection import Connection
-from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.outbox import text_frame
 from shared.messages import frames
-from shared.messages.envelopes import DirectDelivery, TopicDelivery
+from shared.messages.envelopes import TopicDelivery
 from shared.recent import Recent
 
 MAX_REMEMBERED = 10_000
 
 
 class Fanout:
-    """Hands deliveries to this node's connections, each message once."""
+    """Hands broadcasts to this node's connections, each once."""
 
-    def __init__(
-        self, subscriptions: Subscriptions[Connection], connections: Connections[Connection]
-    ) -> None:
+    def __init__(self, subscriptions: Subscriptions[Connection]) -> None:
         self._subscriptions = subscriptions
-        self._connections = connections
         self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
         self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
 
@@ -44,30 +40,7 @@ class Fanout:
             wanting = {one for one in wanting if _takes_snapshot(one, delivery.only_connection)}
         frame = text_frame(frames.topic_delivery(delivery))
         spared = delivery.except_connection
-        return sum(1 for one in wanting if one.id != spared and one.write(frame))
-
-    def to_user(self, delivery: DirectDelivery) -> list[str] | None:
-        """Write a direct message to its user's connections; return which have it now.
-
-        None: it is held for a connection that is not welcomed yet and will be reported then.
-        """
-        targets = self._targets(delivery)
-        frame = text_frame(frames.direct_delivery(delivery))
-        held = False
-        written = []
-        for connection in targets:
-            if not connection.welcomed:
-                connection.held.append(delivery)
-                held = True
-            elif connection.write_direct(delivery.message_id, frame):
-                written.append(connection.id)
-        return None if held and not written else written
-
-    def _targets(self, delivery: DirectDelivery) -> list[Connection]:
-        if not delivery.connection_id:
-            return self._connections.of_user(delivery.target_user)
-        one = self._connections.get(delivery.connection_id)
-        return [one] if one is not None else []
+        return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))
 
 
 def _takes_snapshot(connection: Connection, addressee: str) -> bool:

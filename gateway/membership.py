@@ -7,6 +7,7 @@ everything begins anew under new names, and all that the node knows is reported 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from ulid import ULID
@@ -17,7 +18,8 @@ from gateway.core.subscriptions import Subscriptions
 from gateway.downlink import Downlink
 from gateway.uplink import Uplink
 from shared.broker import topology
-from shared.broker.ports import Arrived, Broker, Channel, raise_when_lost
+from shared.broker.batching import Packer
+from shared.broker.ports import Arrived, Broker, Channel, Queue, raise_when_lost
 from shared.broker.ports import Connection as BrokerConnection
 from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
@@ -29,6 +31,8 @@ log = structlog.get_logger()
 LEASE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 PREFETCH = 100
+DIRECT_PREFETCH = 2000
+"""More, for clients may take their time to confirm what they have."""
 
 
 class Superseded(ServiceError):
@@ -54,6 +58,7 @@ class Membership:
         node_id: str,
         uplink: Uplink,
         downlink: Downlink,
+        receipts: Packer,
         subscriptions: Subscriptions[Connection],
         connections: Connections[Connection],
     ) -> None:
@@ -62,6 +67,7 @@ class Membership:
         self._broker = broker
         self._uplink = uplink
         self._downlink = downlink
+        self._receipts = receipts
         self._subscriptions = subscriptions
         self._connections = connections
         self._boot: Boot | None = None
@@ -129,7 +135,7 @@ class Membership:
         boot = str(ULID())
         publisher = await publish.channel()
         inbox = topology.inbox(self.node_id, boot)
-        direct = topology.direct(self.node_id, boot)
+        direct = topology.direct(self.node_id, self.process)
         answers = topology.answers(self.node_id, boot)
         news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES)
         try:
@@ -138,17 +144,16 @@ class Membership:
                     group.create_task(raise_when_lost(wire))
                 for queue, perform in (
                     (inbox, self._downlink.inbox),
-                    (direct, self._downlink.direct),
                     (answers, self._downlink.answer),
                     (news, self._hear),
                 ):
-                    channel = await consume.channel(PREFETCH)
-                    arrivals: asyncio.Queue[Arrived] = asyncio.Queue()
-                    await channel.declare(queue)
-                    await channel.consume(queue.name, arrivals.put_nowait)
+                    channel, arrivals = await _consume(consume, queue, PREFETCH)
                     group.create_task(raise_when_lost(channel))
                     group.create_task(_perform_all(channel, arrivals, perform))
-                group.create_task(self._downlink.receipts.run(publisher))
+                channel, arrivals = await _consume(consume, direct, DIRECT_PREFETCH)
+                group.create_task(raise_when_lost(channel))
+                group.create_task(_hand_over_all(channel, arrivals, self._downlink.direct))
+                group.create_task(self._receipts.run(publisher))
                 sender = Sender(self.node_id, self.process, boot)
                 self._begin(life := Boot(sender, answers.name, publish, publisher))
                 group.create_task(self._report_everything())
@@ -158,13 +163,13 @@ class Membership:
 
     def _begin(self, boot: Boot) -> None:
         self._uplink.resume_facts()
-        self._downlink.forget_terms()
         self._terms.clear()
         self._boot = boot
         self._booted.set()
 
     async def _report_everything(self) -> None:
         reported = self._uplink.report_all(self._subscriptions, self._connections)
+        self._downlink.begin()
         await asyncio.gather(*(one.confirmed for one in reported))
         self._ready.set()
         log.info("ready", action="report", patterns=len(self._subscriptions))
@@ -179,6 +184,7 @@ class Membership:
                 log.info("no replica listens yet", action="lease")
             except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
                 log.warning("lease not renewed", action="lease", error=str(error))
+            self._downlink.go_on()
             await asyncio.sleep(LEASE_SECONDS)
 
     async def leave(self) -> None:
@@ -236,3 +242,32 @@ async def _perform_all(
         arrived = await arrivals.get()
         perform(arrived.body)
         await channel.acknowledge(arrived)
+
+
+async def _hand_over_all(
+    channel: Channel,
+    arrivals: "asyncio.Queue[Arrived]",
+    perform: Callable[[bytes, Callable[[], None]], None],
+) -> None:
+    """Perform what arrives; acknowledge each when it is settled, in whatever order."""
+    settled: asyncio.Queue[Arrived] = asyncio.Queue()
+
+    async def acknowledge() -> None:
+        while True:
+            await channel.acknowledge(await settled.get())
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(acknowledge())
+        while True:
+            arrived = await arrivals.get()
+            perform(arrived.body, partial(settled.put_nowait, arrived))
+
+
+async def _consume(
+    connection: BrokerConnection, queue: Queue, prefetch: int
+) -> "tuple[Channel, asyncio.Queue[Arrived]]":
+    channel = await connection.channel(prefetch)
+    arrivals: asyncio.Queue[Arrived] = asyncio.Queue()
+    await channel.declare(queue)
+    await channel.consume(queue.name, arrivals.put_nowait)
+    return channel, arrivals

@@ -29,6 +29,14 @@ class Metrics:
         self.receipts_dropped = Counter(
             "realtime_gateway_receipts_dropped", "Receipts nobody took", registry=registry
         )
+        self.gaps = Counter(
+            "realtime_gateway_gaps", "Times deliveries were found missing", registry=registry
+        )
+        self.lost = Counter(
+            "realtime_gateway_lost",
+            "Broadcasts missing that history holds no more",
+            registry=registry,
+        )
         self.closes = Counter(
             "realtime_gateway_closes", "Conversations ended by us", ["code"], registry=registry
         )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from gateway.answers import Answers
 from gateway.connection import Connection
 from gateway.core.connections import Connections
+from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
-from gateway.downlink import Downlink
+from gateway.directs import Directs
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.tokens import TokenVerifier
@@ -23,7 +24,8 @@ class Node:
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]
     uplink: Uplink
-    downlink: Downlink
+    directs: Directs
     answers: Answers
     membership: Membership
     metrics: Metrics
+    mint: Mint

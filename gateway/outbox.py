@@ -9,6 +9,9 @@ from shared.errors import SlowConsumer
 OUTBOX_BYTES = 1_048_576
 """What a client may lag behind before it is dropped as slow."""
 
+DRAINED_BYTES = 65_536
+DRAIN_SECONDS = 10.0
+
 _SHORT = 126
 _MEDIUM = 65_536
 
@@ -73,6 +76,19 @@ class Outbox:
         except RuntimeError:  # uvloop, after an abort
             return Written.GONE
         return Written.HELD if self._protocol.writing_paused else Written.SENT
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what was written.
+
+        Raises:
+            SlowConsumer: it does not read.
+        """
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._transport.get_write_buffer_size() > DRAINED_BYTES:  # noqa: ASYNC110 - the transport tells aiohttp, which tells only its own writer
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            raise SlowConsumer from error
 
     @property
     def holds_back(self) -> bool:

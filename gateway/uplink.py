@@ -14,12 +14,16 @@ from shared.messages.envelopes import (
     ConnectionOpened,
     ConnectionsReport,
     DirectMessageReturned,
+    HistoryAsked,
     InterestGained,
     InterestLost,
     InterestReport,
+    MailboxAsked,
     Opened,
     PresenceAsked,
     PresenceSet,
+    RecoveryAsked,
+    ReplayAsked,
     RouteBroadcast,
     RouteDirectMessage,
 )
@@ -117,6 +121,31 @@ class Uplink:
         interest = self.report_interest(everywhere, patterns)
         return interest + self.report_people(everywhere, connections)
 
+    def ask_history(self, command: HistoryAsked) -> None:
+        """Ask for a page of a topic's history.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        link = self._router[partition_of(command.topic, self._partitions)]
+        link.submit(codec.encode(command))
+
+    def ask_missed(self, partition: int, command: RecoveryAsked) -> None:
+        """Ask a partition for what a client has missed.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        self._router[partition].submit(codec.encode(command))
+
+    def ask_replay(self, partition: int, after_serial: int) -> None:
+        """Ask a partition for what this node has missed."""
+        self._router[partition].insist(codec.encode(ReplayAsked(after_serial)))
+
+    def partitions_of(self, pattern: str) -> list[int]:
+        """Return the partitions of the router that may know of a pattern's topics."""
+        return sorted(self._by_partition([pattern]))
+
     def _by_partition(
         self, patterns: Iterable[str], served_by: Callable[[str], str] = str
     ) -> dict[int, list[str]]:
@@ -156,6 +185,10 @@ class Uplink:
     def returned(self, command: DirectMessageReturned) -> Submission:
         """Hand a direct message back that nobody here can take."""
         return self._link_of(command.delivery.target_user).insist(codec.encode(command))
+
+    def ask_mailbox(self, command: MailboxAsked) -> None:
+        """Ask for what waits for a user whose connection had let it pass."""
+        self._link_of(command.user_id).insist(codec.encode(command))
 
     def show(self, command: PresenceSet) -> Submission:
         """Tell how a user is to be seen.

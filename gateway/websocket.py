@@ -43,7 +43,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     socket = _socket(offer)
     await socket.prepare(request)
     if request.transport is not None:
-        await Conversation(node, request, socket, identity, request.transport).run()
+        confirms = request.query.get("acks") == "1"
+        conversation = Conversation(
+            node, request, socket, identity, request.transport, confirms=confirms
+        )
+        await conversation.run()
     return socket
 
 

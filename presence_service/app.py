@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from presence_service.announcer import Announcer
 from presence_service.commands import PresenceOwner
 from presence_service.core.mailbox import Limits
+from presence_service.undelivered import Undelivered
 from shared.broker import topology
 from shared.broker.ports import Broker
 from shared.ownership.replica import Replica
@@ -44,13 +45,15 @@ def make_presence(
         per_sender=settings.mailbox_per_sender,
     )
     announcer = Announcer(settings.partitions)
+    undelivered = Undelivered(settings.partitions)
     replica = Replica(
         broker,
         topology.PRESENCE,
         settings.node_id,
         settings.partitions,
-        lambda leases, first: PresenceOwner(leases, first, limits),
+        lambda leases: PresenceOwner(leases, limits),
         announce=announcer.announce,
+        beside=undelivered.run,
     )
     owned = Gauge("realtime_presence_partitions", "Partitions served here", registry=registry)
     owned.set_function(lambda: replica.owned)

@@ -1,9 +1,12 @@
 """One partition's commands: numbers checked, people found, messages delivered, kept, answered."""
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from presence_service.core.directory import Diff, Directory, Location
+from msgspec.structs import replace
+
+from presence_service.core.directory import Diff, Directory, Person
 from presence_service.core.mailbox import Limits, Mailboxes
 from presence_service.core.returns import Returns
 from presence_service.core.sightings import asked_for, sighting
@@ -16,14 +19,16 @@ from shared.messages.envelopes import (
     ConnectionsReport,
     DirectDelivery,
     DirectMessageReturned,
+    DirectMessageUndelivered,
     Located,
+    MailboxAsked,
     PresenceAsked,
     PresenceSet,
     RouteDirectMessage,
     Sender,
     Stored,
 )
-from shared.ownership.idempotency import IdempotencyKeys
+from shared.messages.records import Announced, Drained, Kept, KeyUsed, Record
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
 
@@ -43,22 +48,66 @@ class Given:
 class PresenceOwner(PartitionOwner[Given]):
     """Serves one partition of the users for one reign."""
 
-    def __init__(self, leases: Leases, first_reign: bool, limits: Limits) -> None:
+    persistent = True
+
+    def __init__(self, leases: Leases, limits: Limits) -> None:
         super().__init__()
         self.directory = Directory()
         self.mailboxes = Mailboxes(limits)
         self._leases = leases
-        self._first_reign = first_reign
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
+        self._held_up: set[str] = set()
+        """Users who are here and for whom something waits nevertheless: a node refused it."""
+
         self._early: dict[str, PresenceSet] = {}
         self._asks: list[tuple[Sender, PresenceAsked]] = []
         """What came before the reports that it needs."""
 
-        self._met: set[str] = set()
-        """Nodes that have reported to this reign, or ended in it."""
-        self._keys: IdempotencyKeys[str] = IdempotencyKeys()
+    # ---- the log ---------------------------------------------------------------------------------
+
+    def replay(self, record: Record) -> None:
+        """Learn what an earlier owner wrote; see ``Owner``."""
+        match record:
+            case Kept():
+                self._stamp(record.delivery.sent_at_ms)
+                self.mailboxes.put(record.delivery)
+            case Drained():
+                self.mailboxes.remove(record.user_id, record.message_ids)
+            case Announced(status="offline"):
+                self.directory.forget(record.user_id)
+            case Announced():
+                self.directory.restore(
+                    Person(
+                        record.user_id,
+                        record.status,
+                        record.last_seen_ms,
+                        claims=record.claims,
+                        set_by_client=record.set_by_client,
+                    )
+                )
+            case _:
+                super().replay(record)
+
+    def begin(self, log: str, now_ms: int, *, whole: bool) -> int | None:
+        """Begin to serve; nothing older than the checkpoint is wanted here; see ``Owner``."""
+
+    def replay_older(self, record: Record) -> None:
+        """See ``begin``."""
+
+    def filled(self, now_ms: int) -> None:
+        """See ``begin``."""
+
+    def checkpoint(self) -> Iterator[bytes]:
+        """Yield the records that rebuild the present state; see ``Owner``."""
+        yield from super().checkpoint()
+        for person in self.directory.people.values():
+            yield codec.encode(_announced(person))
+        for entry in self.mailboxes:
+            yield codec.encode(Kept(entry))
+
+    # ---- commands and facts ----------------------------------------------------------------------
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
@@ -73,7 +122,11 @@ class PresenceOwner(PartitionOwner[Given]):
             case _ if repeat:
                 pass
             case DirectMessageReturned():
-                self._returned(sender, command.delivery, now_ms)
+                self._returned(sender, command, now_ms)
+            case DirectMessageUndelivered():
+                self._give_again(command.delivery, frozenset(), now_ms)
+            case MailboxAsked():
+                self._drain(command.user_id, [sender.node_id], command.connection_id, now_ms)
             case PresenceAsked():
                 self._asked(sender, command)
             case PresenceSet():
@@ -101,16 +154,10 @@ class PresenceOwner(PartitionOwner[Given]):
     # ---- people ----------------------------------------------------------------------------------
 
     def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
-        # Whom an earlier reign knew it has announced; to say it again would be no news.
-        known_before = not self._first_reign and sender.node_id not in self._met
+        self._met(sender)
         diff = self.directory.report(
             sender, command.connections, first=command.first, last=command.last, now_ms=now_ms
         )
-        if command.last:
-            self._met.add(sender.node_id)
-        if known_before:
-            announced = {one.user_id for one in command.connections if one.welcomed}
-            diff = Diff(diff.appeared, tuple(one for one in diff.joined if one not in announced))
         self._changed(diff, now_ms)
         if command.last:
             asks, self._asks = self._asks, []
@@ -119,24 +166,26 @@ class PresenceOwner(PartitionOwner[Given]):
 
     def _changed(self, diff: Diff, now_ms: int) -> None:
         for user_id in diff.joined:
-            self._announce(user_id)
+            self._announce(self.directory.people[user_id])
         for location in diff.appeared:
-            if (early := self._early.pop(location.user_id, None)) is not None:
+            user_id = location.user_id
+            if (early := self._early.pop(user_id, None)) is not None:
                 self._show(early, now_ms)
-            self._drain(location, now_ms)
+            self._drain(user_id, [location.sender.node_id], location.connection_id, now_ms)
 
-    def _announce(self, user_id: str) -> None:
-        self._effects.announcements.append(sighting(self.directory.people[user_id]))
+    def _announce(self, person: Person) -> None:
+        """Tell others, and whoever owns this partition next that they were told."""
+        self._effects.announcements.append(sighting(person))
+        self._effects.records.append(codec.encode(_announced(person)))
 
     def _left(self, diff: Diff, now_ms: int) -> None:
         for user_id in diff.left:
-            gone = sighting(user_id=user_id, status="offline", last_seen_ms=now_ms)
-            self._effects.announcements.append(gone)
+            self._announce(Person(user_id, "offline", now_ms))
 
     def _show(self, command: PresenceSet, now_ms: int) -> None:
         user_id, status, metadata = command.user_id, command.status, command.metadata
         if self.directory.shown(user_id, status, metadata, now_ms=now_ms):
-            self._announce(user_id)
+            self._announce(self.directory.people[user_id])
         elif self._unsure and len(self._early) < MAX_UNSETTLED:
             self._early[user_id] = command
 
@@ -157,14 +206,8 @@ class PresenceOwner(PartitionOwner[Given]):
     # ---- messages --------------------------------------------------------------------------------
 
     def _route(self, answers: str, command: RouteDirectMessage, now_ms: int) -> None:
-        message_id = command.message_id
-        if command.idempotency_key:
-            key = (command.from_user, command.idempotency_key)
-            if (done := self._keys.find(*key, now_ms)) is None:
-                self._keys.keep(*key, message_id, now_ms)
-            message_id = done or message_id
         delivery = DirectDelivery(
-            message_id=message_id,
+            message_id=self._message_id(command, now_ms),
             target_user=command.target_user,
             from_user=command.from_user,
             payload=command.payload,
@@ -172,17 +215,28 @@ class PresenceOwner(PartitionOwner[Given]):
             sent_at_ms=self._stamp(now_ms),
             ask=command.message_id,
             report_to=answers,
-            nodes=sorted(self._may_have(command.target_user, frozenset())),
+            nodes=self._nodes_for(command.target_user),
             ttl=command.ttl,
         )
-        if not self._give(delivery):
-            self._answer_stored(delivery, self.mailboxes.store(delivery, now_ms=now_ms))
+        waits = command.target_user in self._held_up  # and nothing overtakes what waits
+        if waits or not self._give(delivery):
+            self._store(delivery, now_ms)
 
-    def _may_have(self, user_id: str, returned: AbstractSet[str]) -> set[str]:
+    def _message_id(self, command: RouteDirectMessage, now_ms: int) -> str:
+        """Return the id of the message: of an earlier one under the same key (A7)."""
+        user_id, key = command.from_user, command.idempotency_key
+        if not key:
+            return command.message_id
+        if (used := self.keys.find(user_id, key, now_ms)) is None:
+            used = KeyUsed(user_id, key, command.message_id, "", 0, now_ms)
+            self._write(used)
+        return used.message_id
+
+    def _nodes_for(self, user_id: str, returned: AbstractSet[str] = frozenset()) -> list[str]:
         """Return the nodes that hold the user, or may: those that have not reported yet."""
         alive = self._leases.alive.keys()
         unsure = alive - self.directory.reported - returned
-        return (self.directory.nodes_of(user_id) & alive) | unsure
+        return sorted((self.directory.nodes_of(user_id) & alive) | unsure)
 
     def _give(self, delivery: DirectDelivery) -> bool:
         """Hand a message to its nodes; return whether there is one."""
@@ -198,44 +252,67 @@ class PresenceOwner(PartitionOwner[Given]):
             self._gathered.append(Given(delivery, addresses))
         return bool(addresses)
 
-    def _returned(self, sender: Sender, delivery: DirectDelivery, now_ms: int) -> None:
-        """A node has nobody for a message: wait for the others that were given it, else look again.
+    def _returned(self, sender: Sender, command: DirectMessageReturned, now_ms: int) -> None:
+        """A node has nobody for a message: give it to the others that may have; else keep it.
 
         Whoever returned it is only given it again if the user has come back there since.
         """
-        user_id, node_id = delivery.target_user, sender.node_id
+        delivery, node_id = command.delivery, sender.node_id
         if delivery.connection_id:
             gone = [delivery.connection_id]
         else:
-            gone = self.directory.connections_at(user_id, node_id)
-        self.directory.closed(user_id, gone, now_ms=now_ms)
+            gone = self.directory.connections_at(delivery.target_user, node_id)
+        if not command.unconfirmed:
+            self.directory.closed(delivery.target_user, gone, now_ms=now_ms)
         returned = self._returns.note(delivery.message_id, node_id)
-        may_have = self._may_have(user_id, returned)
-        if may_have & (set(delivery.nodes) - returned):
-            return
-        delivery.nodes = sorted(may_have)
-        delivery.connection_id = ""
-        returned -= may_have
-        if not self._give(delivery):
-            self._keep(delivery, now_ms)
+        not_to = returned if command.unconfirmed else frozenset()
+        self._give_again(delivery, returned, now_ms, not_to=not_to)
+
+    def _give_again(
+        self,
+        delivery: DirectDelivery,
+        returned: AbstractSet[str],
+        now_ms: int,
+        *,
+        not_to: AbstractSet[str] = frozenset(),
+    ) -> None:
+        nodes = self._nodes_for(delivery.target_user, returned)
+        again = replace(
+            delivery, nodes=[node for node in nodes if node not in not_to], connection_id=""
+        )
+        if not self._give(again):
+            self._keep(again, now_ms)
+
+    def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
+        """Keep a new message for a user who is not here, if there is room for it."""
+        queued = self.mailboxes.has_room(delivery, now_ms=now_ms)
+        if queued:
+            self._write(Kept(delivery))
+        self._answer_stored(delivery, queued=queued)
 
     def _keep(self, delivery: DirectDelivery, now_ms: int) -> None:
         """Keep a message that was accepted, whatever the limits, unless it may not wait at all."""
         queued = not self.mailboxes.expired(delivery, now_ms)
         if queued:
-            self.mailboxes.keep(delivery)
-        self._answer_stored(delivery, queued)
+            self._write(Kept(delivery))
+        self._answer_stored(delivery, queued=queued)
 
-    def _drain(self, location: Location, now_ms: int) -> None:
-        for entry in self.mailboxes.drain(location.user_id, now_ms=now_ms):
-            entry.nodes = [location.sender.node_id]
-            entry.connection_id = location.connection_id
-            entry.queued = True
-            entry.report_to = ""
-            if not self._give(entry):
-                self._keep(entry, now_ms)
+    def _drain(self, user_id: str, nodes: list[str], connection_id: str, now_ms: int) -> None:
+        """Hand over what waits for a user; it is kept until the broker has it."""
+        for entry in self.mailboxes.drain(user_id, now_ms=now_ms):
+            given = self._give(
+                replace(
+                    entry,
+                    nodes=nodes,
+                    connection_id=connection_id,
+                    queued=True,
+                    report_to="",
+                )
+            )
+            if not given:
+                self.mailboxes.stayed(user_id, entry.message_id)
 
-    def _answer_stored(self, delivery: DirectDelivery, queued: bool) -> None:
+    def _answer_stored(self, delivery: DirectDelivery, *, queued: bool) -> None:
         if delivery.report_to:
             answer = Stored(delivery.ask, delivery.message_id, queued)
             self._effects.answers[delivery.report_to].append(codec.encode(answer))
@@ -243,33 +320,53 @@ class PresenceOwner(PartitionOwner[Given]):
     # ---- the reign -------------------------------------------------------------------------------
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
-        """Forget who was on a node; see ``Owner``."""
-        self._met.add(sender.node_id)
+        """Forget the connections of a life that is over; see ``Owner``."""
+        self._parted(sender)
         self._left(self.directory.ended(sender, clean=clean, now_ms=now_ms), now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Let those go whose grace is over; see ``Owner``."""
+        """Let those go whose grace is over, try again what was refused; see ``Owner``."""
         self._now_ms = now_ms
+        if not self._unsure:
+            self.directory.miss(now_ms=now_ms)
         self._left(self.directory.due(now_ms=now_ms), now_ms)
-        if now_ms - self._swept_ms > SWEEP_MS:
+        held_up, self._held_up = self._held_up, set()
+        for user_id in held_up:
+            self._drain(user_id, self._nodes_for(user_id), "", now_ms)
+        if now_ms - self._swept_ms >= SWEEP_MS:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
 
     def settle(self, refused: frozenset[Address]) -> None:
-        """Tell the askers which nodes have their messages; keep what none took. See ``Owner``."""
+        """Answer what was given to nodes, keep what was not, let go what was drained."""
+        drained: dict[str, list[str]] = {}
         for given in self._given:
             delivery = given.delivery
             nodes = [node for address, node in given.addresses.items() if address not in refused]
-            if not nodes and delivery.queued:
+            if delivery.queued and not nodes:
                 self._keep(delivery, self._now_ms)
+                self._held_up.add(delivery.target_user)
+            elif delivery.queued:
+                drained.setdefault(delivery.target_user, []).append(delivery.message_id)
             elif not nodes:
-                stored = self.mailboxes.store(delivery, now_ms=self._now_ms)
-                self._answer_stored(delivery, stored)
+                self._store(delivery, self._now_ms)
             elif delivery.report_to:
                 answer = Located(delivery.ask, delivery.message_id, nodes)
                 self._effects.answers[delivery.report_to].append(codec.encode(answer))
+        for user_id, message_ids in drained.items():
+            self._write(Drained(user_id, message_ids))
         self._given.clear()
 
 
+def _announced(person: Person) -> Announced:
+    return Announced(
+        person.user_id,
+        person.status,
+        person.last_seen_ms,
+        person.claims,
+        person.set_by_client,
+    )
+
+
 def _inbox_of(sender: Sender) -> Address:
-    return topology.queue_address(topology.direct(sender.node_id, sender.boot))
+    return topology.queue_address(topology.direct(sender.node_id, sender.process))

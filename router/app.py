@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Gauge
 
 from router.commands import RouterOwner
+from router.core.namespaces import Namespaces
+from router.core.retention import Retention
 from shared.broker import topology
 from shared.broker.ports import Broker
 from shared.ownership.replica import Replica
@@ -11,7 +13,16 @@ from shared.settings import Settings
 
 def make_router(settings: Settings, broker: Broker, metrics: CollectorRegistry) -> Replica:
     """Return a router replica that is ready to run."""
-    replica = Replica(broker, topology.ROUTER, settings.node_id, settings.partitions, RouterOwner)
+    namespaces = Namespaces(
+        {text: Retention(**kept) for text, kept in (settings.history or {}).items()}
+    )
+    replica = Replica(
+        broker,
+        topology.ROUTER,
+        settings.node_id,
+        settings.partitions,
+        lambda leases: RouterOwner(leases, namespaces),
+    )
     owned = Gauge("realtime_router_partitions", "Partitions served here", registry=metrics)
     owned.set_function(lambda: replica.owned)
     nodes = Gauge("realtime_router_nodes", "Gateways believed alive", registry=metrics)

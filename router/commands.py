@@ -1,34 +1,34 @@
 """One partition's commands: numbers checked, the table kept, broadcasts planned and answered."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from router.core.history import History
 from router.core.interest_table import InterestTable
+from router.core.namespaces import Namespaces
 from router.core.plan import Plan, inbox_of, plan
+from router.queries import Queries, delivery_of
 from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.envelopes import (
+    HistoryAsked,
     InterestGained,
     InterestLost,
     InterestReport,
+    RecoveryAsked,
+    ReplayAsked,
     RouteBroadcast,
     Routed,
     Sender,
     TopicDelivery,
 )
-from shared.ownership.idempotency import IdempotencyKeys
+from shared.messages.records import HistoryReached, KeyUsed, Published, Record, TopicReached
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
 
-
-@dataclass(frozen=True)
-class Done:
-    """A broadcast as it was carried out, so that a repeat can be answered the same."""
-
-    message_id: str
-    process: str
-    number: int
-    nodes: tuple[str, ...]
-    complete: bool
+SWEEP_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,64 @@ class Unanswered:
 
 
 class RouterOwner(PartitionOwner[Unanswered]):
-    """Serves one partition of the topics for one reign.
+    """Serves one partition of the topics for one reign."""
 
-    In the ``first_reign`` of a partition whoever has an interest reports it here, before anything
-    else.
-    """
-
-    def __init__(self, leases: Leases, first_reign: bool) -> None:
+    def __init__(self, leases: Leases, namespaces: Namespaces) -> None:
         super().__init__()
         self.leases = leases
         self.table = InterestTable()
-        self._first_reign = first_reign
-        self._keys: IdempotencyKeys[Done] = IdempotencyKeys()
+        self.queries = Queries(namespaces)
+        self._namespaces = namespaces
+        self._swept_ms = 0
+
+    @property
+    def serial(self) -> int:
+        """Return how many broadcasts the partition has kept."""
+        return self.history.serial
+
+    @property
+    def history(self) -> History:
+        """The last messages of every topic."""
+        return self.queries.history
+
+    # ---- the log ---------------------------------------------------------------------------------
+
+    def replay(self, record: Record) -> None:
+        """Learn what an earlier owner wrote; see ``Owner``."""
+        match record:
+            case Published():
+                self._stamp(record.sent_at_ms)
+                self._counted(record.process, record.number)
+                self.history.append(record, self._last_stamp_ms)
+            case HistoryReached():
+                self._stamp(record.sent_at_ms)
+                self.history.restore(record)
+            case TopicReached():
+                self.history.restore(record)
+            case _:
+                super().replay(record)
+
+    def begin(self, log: str, now_ms: int, *, whole: bool) -> int | None:
+        """Begin to serve; see ``Owner``."""
+        return self.queries.begin(log, now_ms, whole=whole)
+
+    def replay_older(self, record: Record) -> None:
+        """Learn, while serving, what was written before the last checkpoint; see ``Owner``."""
+        if isinstance(record, Published):
+            self.queries.replay_older(record)
+
+    def filled(self, now_ms: int) -> None:
+        """Answer what had to wait for older messages; see ``Owner``."""
+        for sender, answers, command in self.queries.filled():
+            self._ask(sender, answers, command, now_ms)
+
+    def checkpoint(self) -> Iterator[bytes]:
+        """Yield the records that rebuild the present state; see ``Owner``."""
+        yield from super().checkpoint()
+        for record in self.history.checkpoint():
+            yield codec.encode(record)
+
+    # ---- commands and facts ----------------------------------------------------------------------
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
@@ -63,95 +109,138 @@ class RouterOwner(PartitionOwner[Unanswered]):
         repeat = self._is_repeat(sender, number)
         match command:
             case RouteBroadcast():
-                self._broadcast(sender, answers, number, command, now_ms)
+                self._broadcast(sender, answers, number, command, now_ms, repeat=repeat)
+            case HistoryAsked() | RecoveryAsked() | ReplayAsked():
+                self._ask(sender, answers, command, now_ms)
             case _ if repeat or self.leases.alive.get(sender.node_id) != sender:
                 pass  # known already, or from a life that is over
             case InterestGained():
                 self.table.gained(sender.node_id, command.patterns)
+                self._effects.marks.add(inbox_of(sender))
             case InterestLost():
                 self.table.lost(sender.node_id, command.patterns)
             case InterestReport():
+                self._met(sender)
                 self.table.report(
                     sender.node_id, command.patterns, first=command.first, last=command.last
                 )
+                self._effects.marks.add(inbox_of(sender))
+
+    def _ask(
+        self,
+        sender: Sender,
+        answers: str,
+        command: HistoryAsked | RecoveryAsked | ReplayAsked,
+        now_ms: int,
+    ) -> None:
+        if not self.queries.ready:
+            self.queries.hold(sender, answers, command)
+        elif not isinstance(command, ReplayAsked):
+            answer = self.queries.answer(command, now_ms)
+            self._effects.answers[answers].append(codec.encode(answer))
+        elif self.leases.alive.get(sender.node_id) == sender:
+            again = self.queries.replay(command, self.table, sender.node_id)
+            self._effects.deliveries[inbox_of(sender)] += [codec.encode(one) for one in again]
+
+    # ---- broadcasts ------------------------------------------------------------------------------
 
     def _broadcast(
-        self, sender: Sender, answers: str, number: int, command: RouteBroadcast, now_ms: int
+        self,
+        sender: Sender,
+        answers: str,
+        number: int,
+        command: RouteBroadcast,
+        now_ms: int,
+        *,
+        repeat: bool,
     ) -> None:
-        self._stamp(now_ms)
-        ask = command.message_id
-        done = self._done_before(command, now_ms)
-        if done is None:
-            planned = plan(
-                command, self.table, self.leases.alive, knows_everyone=self._knows_everyone
-            )
-            done = Done(command.message_id, sender.process, number, planned.nodes, planned.complete)
-            if command.idempotency_key:
-                key = command.idempotency_key
-                self._keys.keep(command.from_user, key, done, now_ms)
+        """Deliver, or again what was delivered: receivers know it by its number."""
+        used = self._used(command, now_ms)
+        if used is not None:
+            message_id, process, number = used.message_id, used.process, used.number
         else:
-            planned = self._again(done)
-        delivery = codec.encode(self._delivery(command, done, ask, answers))
+            message_id, process = command.message_id, sender.process
+        published = self.history.find(command.topic, message_id)
+        if published is None:
+            published = self._published(command, message_id, process, number, now_ms)
+            if not repeat and used is None:
+                published = self._keep(published, command, now_ms)
+        planned = plan(command, self.table, self.leases.alive)
+        delivery = _addressed(delivery_of(published), command, answers)
+        packed = codec.encode(delivery)
         for address in planned.addresses:
-            self._effects.deliveries[address].append(delivery)
+            self._effects.deliveries[address].append(packed)
         if command.answer:
-            self._gathered.append(Unanswered(answers, ask, done.message_id, planned))
+            self._gathered.append(Unanswered(answers, command.message_id, message_id, planned))
 
-    @property
-    def _knows_everyone(self) -> bool:
-        return self._first_reign or self.leases.knows_everyone
-
-    def _done_before(self, command: RouteBroadcast, now_ms: int) -> Done | None:
+    def _used(self, command: RouteBroadcast, now_ms: int) -> KeyUsed | None:
         if not command.idempotency_key:
             return None
-        return self._keys.find(command.from_user, command.idempotency_key, now_ms)
+        return self.keys.find(command.from_user, command.idempotency_key, now_ms)
 
-    def _again(self, done: Done) -> Plan:
-        """Ask those that had it how many they wrote; they recognise the number."""
-        alive = self.leases.alive
-        nodes = tuple(node for node in done.nodes if node in alive)
-        complete = done.complete and nodes == done.nodes
-        return Plan(tuple(inbox_of(alive[node]) for node in nodes), nodes, complete)
-
-    def _delivery(
-        self, command: RouteBroadcast, done: Done, ask: str, answers: str
-    ) -> TopicDelivery:
-        return TopicDelivery(
-            process=done.process,
-            number=done.number,
-            message_id=done.message_id,
+    def _published(
+        self, command: RouteBroadcast, message_id: str, process: str, number: int, now_ms: int
+    ) -> Published:
+        return Published(
+            serial=0,
+            process=process,
+            number=number,
+            message_id=message_id,
             topic=command.topic,
+            epoch="",
+            offset=0,
+            sent_at_ms=self._stamp(now_ms),
             payload=command.payload,
             metadata=command.metadata,
             from_user=command.from_user,
-            sent_at_ms=self._last_stamp_ms,
-            presence=command.presence,
-            ask=ask,
-            report_to=answers if command.answer else "",
             except_connection=command.except_connection,
-            only_connection=command.only_connection,
         )
+
+    def _keep(self, published: Published, command: RouteBroadcast, now_ms: int) -> Published:
+        """Write down what must be known later; return the message with its place in history."""
+        if command.idempotency_key:
+            self._write(
+                KeyUsed(
+                    command.from_user,
+                    command.idempotency_key,
+                    published.message_id,
+                    published.process,
+                    published.number,
+                    now_ms,
+                )
+            )
+        if command.presence or command.live_only or not self._namespaces.keep(command.topic):
+            return published
+        place = self.history.next_place(command.topic)
+        kept = replace(published, serial=place.serial, epoch=place.epoch, offset=place.offset)
+        self._write(kept)
+        return kept
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget what a life wanted; see ``Owner``."""
+        self._parted(sender)
         self.table.forget(sender.node_id)
 
     def tick(self, now_ms: int) -> None:
-        """Nothing becomes due here; see ``Owner``."""
+        """Let go what history may not hold any longer; see ``Owner``."""
+        if now_ms - self._swept_ms >= SWEEP_MS:
+            self._swept_ms = now_ms
+            self.history.sweep(now_ms)
 
     def settle(self, refused: frozenset[Address]) -> None:
         """Tell the askers which nodes were given their broadcasts; see ``Owner``."""
         for one in self._given:
-            kept = _without(one.plan, refused)
-            answer = Routed(one.ask, one.message_id, list(kept.nodes), kept.complete)
+            pairs = zip(one.plan.addresses, one.plan.nodes, strict=True)
+            nodes = [node for address, node in pairs if address not in refused]
+            complete = len(nodes) == len(one.plan.nodes)
+            answer = Routed(one.ask, one.message_id, nodes, complete)
             self._effects.answers[one.answers].append(codec.encode(answer))
         self._given.clear()
 
 
-def _without(planned: Plan, refused: frozenset[Address]) -> Plan:
-    """Take the nodes out that did not get it. Of ``everyone`` nobody can say who did."""
-    if planned.to_everyone or not refused.intersection(planned.addresses):
-        return planned
-    pairs = zip(planned.addresses, planned.nodes, strict=True)
-    nodes = tuple(node for address, node in pairs if address not in refused)
-    return replace(planned, nodes=nodes, complete=False)
+def _addressed(delivery: TopicDelivery, command: RouteBroadcast, answers: str) -> TopicDelivery:
+    delivery.presence = command.presence
+    delivery.only_connection = command.only_connection
+    if command.answer:
+        delivery.ask, delivery.report_to = command.message_id, answers
+    return delivery

@@ -15,6 +15,7 @@ ServiceError                 500
 │   │   └── Refused          503    the queue is full
 │   ├── OutcomeUnknown       503    asked, but no answer came in time
 │   ├── NoWelcome            503, close 4503
+│   ├── ReplayBroken         503, close 1013
 │   └── GoingAway            503, close 1001
 └── SlowConsumer             503, close 4413
 
@@ -123,6 +124,12 @@ class GoingAway(Unavailable):
     """The node is stopping; connect again."""
 
     close_code = 1001
+
+
+class ReplayBroken(Unavailable):
+    """What was missed could not be replayed to its end; connect again and recover."""
+
+    close_code = 1013
 
 
 class SlowConsumer(ServiceError):

@@ -1,5 +1,12 @@
-"""Which partition serves a name. A partition is a slice of the topics, or of the users."""
+"""PURE: which partition serves a name, and which replica should own it.
 
+A partition is a slice of the topics, or of the users.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from functools import partial
+from hashlib import blake2b
 from zlib import crc32
 
 
@@ -9,3 +16,24 @@ def partition_of(name: str, partitions: int) -> int:
     It depends on nothing but the two arguments, so every process of a cluster agrees.
     """
     return crc32(name.encode()) % partitions
+
+
+def shares(partitions: int, replicas: Collection[str]) -> dict[int, str]:
+    """Return which replica should own each partition, none more than its share.
+
+    Rendezvous hashing with a bound: whoever computes it for the same replicas gets the same, and
+    when one comes or goes few partitions change hands.
+    """
+    most = -(-partitions // max(len(replicas), 1))
+    held: Counter[str] = Counter()
+    owners: dict[int, str] = {}
+    for partition in range(partitions):
+        free = [replica for replica in replicas if held[replica] < most]
+        if free:
+            owners[partition] = max(free, key=partial(_weight, partition))
+            held[owners[partition]] += 1
+    return owners
+
+
+def _weight(partition: int, replica: str) -> bytes:
+    return blake2b(f"{partition} {replica}".encode(), digest_size=8).digest()

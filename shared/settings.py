@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,18 @@ ASYMMETRIC = frozenset(
 )
 
 Permissions = dict[str, Any]
+
+
+class Kept(TypedDict):
+    """How much of a topic's history is kept (H4)."""
+
+    messages: Annotated[int, Meta(ge=0, le=10_000)]
+    seconds: Annotated[int, Meta(ge=0, le=86_400)]
+
+
+Histories = dict[str, Kept]
+
+HISTORY: Histories = {"#": {"messages": 100, "seconds": 300}}
 
 OPEN: Permissions = {
     "subscribe": ["#", "system.#"],
@@ -86,6 +98,10 @@ class Settings:
     json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
     """Seconds between JSON ``Ping`` messages to each client; 0 for none (C2)."""
 
+    history: Histories | None = None
+    """JSON: ``{"<pattern>": {"messages": 100, "seconds": 300}}``; the first that meets a topic
+    decides, and 0 messages switch its history off (H4)."""
+
     mailbox_messages: Positive = 1000
     mailbox_bytes: Positive = 1_048_576
     mailbox_seconds: Positive = 86_400
@@ -142,8 +158,8 @@ def _text(environ: Mapping[str, str], variable: str, problems: list[str]) -> str
 def _convert(text: str, kind: Any) -> Any:
     if kind == list[str]:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if kind == Permissions | None:
-        return msgspec.json.decode(text, type=Permissions)
+    if kind in {Permissions | None, Histories | None}:
+        return msgspec.json.decode(text, type=kind)
     return msgspec.convert(text, kind, strict=False)
 
 
@@ -160,6 +176,8 @@ def _completed(values: dict[str, Any]) -> Settings:
         values["jwt_algorithms"] = ["RS256" if values.get("jwt_public_key") else "HS256"]
     if values.get("default_permissions") is None:
         values["default_permissions"] = OPEN if development else {}
+    if values.get("history") is None:
+        values["history"] = HISTORY
     return Settings(**values)
 
 

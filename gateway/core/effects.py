@@ -46,6 +46,9 @@ class Join:
     mark: int
     """Tells this request from an earlier or later one for the same pattern."""
 
+    recover: dict[str, client.RecoverFrom]
+    """What was missed of some of the topics is to be replayed (H3)."""
+
 
 @dataclass(frozen=True)
 class Leave:
@@ -84,6 +87,23 @@ class Show:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Look into a topic's history (H1)."""
+
+    body: client.History
+    id: str | None
+    ask: str
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """The client has these direct messages (R2)."""
+
+    message_ids: list[str]
+    reply: Reply
+
+
+@dataclass(frozen=True)
 class Renew:
     """Check a fresh token and go on with it."""
 
@@ -91,4 +111,4 @@ class Renew:
     id: str | None
 
 
-Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Renew
+Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Look | Confirm | Renew

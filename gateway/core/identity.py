@@ -35,7 +35,7 @@ class Grants:
         direct = permissions.get("direct", False)
         if isinstance(direct, bool):
             direct = ["*"] if direct else []
-        lists = {**permissions, "direct": direct}
+        lists = {"history": permissions.get("subscribe", []), **permissions, "direct": direct}
         names = ("subscribe", "publish", "presence", "history", "direct")
         return cls(**{name: _patterns(name, lists.get(name, [])) for name in names})
 

@@ -8,10 +8,12 @@ from itertools import count
 
 from gateway.core.attempts import Attempts
 from gateway.core.effects import (
+    Confirm,
     Effect,
     Fail,
     Join,
     Leave,
+    Look,
     Publish,
     Renew,
     Respond,
@@ -23,7 +25,7 @@ from gateway.core.identity import Identity, Right
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
 from shared.messages import client, frames
-from shared.topics.pattern import is_reserved, parse_pattern, parse_topic
+from shared.topics.pattern import has_wildcard, is_reserved, parse_pattern, parse_topic
 
 MAX_TOPICS = 100
 """Topics in one request (T8)."""
@@ -100,13 +102,8 @@ class Session:
 
     def _effect(self, command: client.Command, mint: str, now: float) -> Effect:
         match command.body:
-            case client.Ping(timestamp=timestamp):
-                pong = frames.pong(bytes(timestamp), command.id)
-                return Respond(Reply([pong, *_ok(command)]), Turn.FREE)
-            case client.Pong():
-                return Respond(Reply(_ok(command)), Turn.FREE)
-            case client.Subscribe(topics=topics):
-                return self._join(topics, command.id)
+            case client.Subscribe() as body:
+                return self._join(body, command.id)
             case client.Unsubscribe(topics=topics):
                 return self._leave(topics, command.id)
             case client.Broadcast() as body:
@@ -115,15 +112,33 @@ class Session:
                 return self._send(body, command, f"dm_{mint}", now)
             case client.Presence() as body:
                 return Show(body, command.id)
+            case _:
+                return self._overtaking(command, mint)
+
+    def _overtaking(self, command: client.Command, mint: str) -> Effect:
+        """Decide about what need not wait for what was asked before it (R1)."""
+        match command.body:
+            case client.Ping(timestamp=timestamp):
+                pong = frames.pong(bytes(timestamp), command.id)
+                return Respond(Reply([pong, *_ok(command)]), Turn.FREE)
+            case client.Ack(message_ids=message_ids):
+                return Confirm(message_ids, Reply(_ok(command)))
+            case client.History() as body:
+                return self._look(body, command.id, f"history_{mint}")
             case client.Authenticate(token=token):
                 return Renew(token, command.id)
+            case _:
+                return Respond(Reply(_ok(command)), Turn.FREE)
 
     # ---- topics ----------------------------------------------------------------------------------
 
-    def _join(self, requested: list[str], command_id: str | None) -> Join:
-        topics = _distinct(requested)
+    def _join(self, body: client.Subscribe, command_id: str | None) -> Join:
+        topics = _distinct(body.topics)
         for topic in topics:
             self._require_subscribe(topic)
+        for topic, start in body.recover.items():
+            _check_recover(topic, start, topics)
+            self.identity.grants.require("history", parse_pattern(topic))
         new = [topic for topic in topics if topic not in self.patterns]
         if len(self.patterns) + len(new) > self.max_subscriptions:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
@@ -132,7 +147,7 @@ class Session:
             held = self.patterns.setdefault(topic, Subscription(since=mark))
             if not held.confirmed:
                 held.awaited_by = mark
-        return Join(topics, new, len(self.patterns), command_id, mark)
+        return Join(topics, new, len(self.patterns), command_id, mark, body.recover)
 
     def _require_subscribe(self, topic: str) -> None:
         try:
@@ -188,6 +203,16 @@ class Session:
         held = self._drop(topics)
         return Leave(topics, held, len(self.patterns), command_id)
 
+    def _look(self, body: client.History, command_id: str | None, ask: str) -> Look:
+        try:
+            words = parse_topic(body.topic)
+        except BadRequest as error:
+            error.details["field"] = "data.topic"
+            raise
+        _check_granted(self.identity, body.topic)
+        self.identity.grants.require("history", words)
+        return Look(body, command_id, ask)
+
     # ---- messages --------------------------------------------------------------------------------
 
     def _publish(
@@ -221,6 +246,21 @@ def _check_granted(identity: Identity, pattern: str) -> None:
     words = parse_pattern(pattern)
     right: Right = "presence" if words[0] == "presence" else "subscribe"
     identity.grants.require(right, words)
+
+
+def _check_recover(topic: str, start: client.RecoverFrom, topics: list[str]) -> None:
+    field = f"data.recover.{topic[:255]}"
+    reason = ""
+    if topic not in topics:
+        reason = "not among data.topics"
+    elif (start.offset is None) != (start.epoch is None):
+        reason = "offset and epoch belong together"
+    elif (start.since is None) == (start.offset is None):
+        reason = "give either since, or offset and epoch"
+    elif start.offset is not None and has_wildcard(parse_pattern(topic)):
+        reason = "a pattern is recovered by since"
+    if reason:
+        raise BadRequest(f"{field}: {reason}", field=field, reason=reason)
 
 
 def _granted(identity: Identity, pattern: str) -> bool:

@@ -17,6 +17,8 @@ class Tally:
     stored: Stored | None = None
     receipts: dict[str, int] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
+    pending: bool = False
+    """Whether some connection has the direct message and has not confirmed it (R2)."""
 
     def add(self, answer: Answer) -> None:
         """Take one answer in. A node may report a direct message in parts (S7)."""
@@ -29,6 +31,8 @@ class Tally:
                 self.stored, self.message_id = answer, answer.message_id
             case Receipt():
                 self.receipts[answer.node_id] = answer.recipients
+            case DirectReceipt(pending=True):
+                self.pending = True
             case DirectReceipt():
                 self.written.setdefault(answer.node_id, []).extend(answer.delivered_to)
 

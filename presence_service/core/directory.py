@@ -70,6 +70,24 @@ class Directory:
         self._by_topic: dict[str, str] = {}
         self._reporting: dict[str, set[str]] = {}
         self._leaving: set[str] = set()
+        self._unseen: set[str] = set()
+        """Users whom an earlier owner has announced, and nobody has reported since."""
+
+    def restore(self, person: Person) -> None:
+        """Learn that an earlier owner has announced a user; where they are is to be reported."""
+        self.people[person.user_id] = person
+        self._by_topic[presence_topic(person.user_id)] = person.user_id
+        self._unseen.add(person.user_id)
+
+    def forget(self, user_id: str) -> None:
+        """Learn that an earlier owner has announced that a user is gone."""
+        if user_id in self.people:
+            self._left([user_id])
+
+    def miss(self, *, now_ms: int) -> None:
+        """Everybody who could has reported: whoever was not reported is gone, or about to be."""
+        for user_id in list(self._unseen):
+            self.closed(user_id, [], now_ms=now_ms)
 
     def opened(self, sender: Sender, opened: Opened, *, now_ms: int) -> Diff:
         """A connection appeared."""
@@ -83,6 +101,7 @@ class Directory:
         person.claims = opened.metadata
         person.leaves_at_ms = None
         self._leaving.discard(person.user_id)
+        self._unseen.discard(person.user_id)
         location = Location(opened.user_id, opened.connection_id, sender)
         return Diff(
             appeared=() if known else (location,),
@@ -99,6 +118,7 @@ class Directory:
         if not person.connections and person.leaves_at_ms is None:
             person.leaves_at_ms = now_ms + GRACE_MS
             self._leaving.add(user_id)
+            self._unseen.discard(user_id)
 
     def ended(self, sender: Sender, *, clean: bool, now_ms: int) -> Diff:
         """A node's life is over, with all connections it held; unless clean, without grace."""
@@ -109,7 +129,7 @@ class Directory:
             self.closed(person.user_id, held, now_ms=now_ms)
             if not clean and not person.connections:
                 gone.append(person.user_id)
-        return self._left(gone, now_ms)
+        return self._left(gone)
 
     def report(
         self, sender: Sender, opened: list[Opened], *, first: bool, last: bool, now_ms: int
@@ -157,13 +177,14 @@ class Directory:
             for user_id in self._leaving
             if (self.people[user_id].leaves_at_ms or 0) <= now_ms
         ]
-        return self._left(gone, now_ms)
+        return self._left(gone)
 
-    def _left(self, gone: list[str], now_ms: int) -> Diff:
+    def _left(self, gone: list[str]) -> Diff:
         for user_id in gone:
             del self.people[user_id]
             del self._by_topic[presence_topic(user_id)]
             self._leaving.discard(user_id)
+            self._unseen.discard(user_id)
         return Diff(left=tuple(gone))
 
     def nodes_of(self, user_id: str) -> set[str]:

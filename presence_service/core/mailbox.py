@@ -1,11 +1,13 @@
 """PURE: the messages that wait for users who are not here (protocol decision R3)."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from shared.messages.envelopes import DirectDelivery
 
-PARTITION_BYTES = 67_108_864
+PARTITION_BYTES = 33_554_432
 """What all mailboxes of one partition may hold, for whoever writes to users that do not exist."""
 
 
@@ -30,18 +32,22 @@ class Mailbox:
     senders: Counter[str] = field(default_factory=Counter)
 
     def put(self, entry: DirectDelivery) -> None:
-        """Take an entry in, at the end."""
+        """Take an entry in, in its place by id: ids rise with time, and within a gateway always."""
+        later = list(takewhile(lambda one: one > entry.message_id, reversed(self.entries)))
         self.entries[entry.message_id] = entry
+        for one in reversed(later):
+            self.entries.move_to_end(one)
         self.size += size_of(entry)
         self.senders[entry.from_user] += 1
 
-    def remove(self, message_id: str) -> None:
-        """Take an entry out."""
+    def remove(self, message_id: str) -> int:
+        """Take an entry out; return its size."""
         entry = self.entries.pop(message_id)
         self.size -= size_of(entry)
         self.senders[entry.from_user] -= 1
         if not self.senders[entry.from_user]:
             del self.senders[entry.from_user]
+        return size_of(entry)
 
 
 def size_of(entry: DirectDelivery) -> int:
@@ -56,48 +62,61 @@ class Mailboxes:
         self._limits = limits
         self._size = 0
         self._boxes: dict[str, Mailbox] = {}
+        self._leaving: dict[str, set[str]] = {}
 
-    def store(self, entry: DirectDelivery, *, now_ms: int) -> bool:
-        """Keep a message within the limits; return whether it is kept. Once is enough."""
+    def has_room(self, entry: DirectDelivery, *, now_ms: int) -> bool:
+        """Whether a message may be taken in within the limits; one that is there already may."""
         box = self._fresh(entry.target_user, now_ms)
-        if entry.message_id in box.entries:
-            return True
         limits = self._limits
-        fits = (
+        return entry.message_id in box.entries or (
             not self.expired(entry, now_ms)
             and len(box.entries) < limits.messages
             and box.size + size_of(entry) <= limits.size
             and self._size + size_of(entry) <= PARTITION_BYTES
             and box.senders[entry.from_user] < limits.per_sender
         )
-        if fits:
-            self._boxes.setdefault(entry.target_user, box).put(entry)
-            self._size += size_of(entry)
-        return fits
 
-    def keep(self, entry: DirectDelivery) -> None:
-        """Keep a message that was accepted before, whatever the limits; in its old place."""
+    def put(self, entry: DirectDelivery) -> None:
+        """Take a message in, whatever the limits, in its place by id; once is enough."""
         box = self._boxes.setdefault(entry.target_user, Mailbox())
-        if entry.message_id in box.entries:
-            return
-        later = [one for one in box.entries.values() if one.message_id > entry.message_id]
-        box.put(entry)
-        self._size += size_of(entry)
-        for one in later:
-            box.entries.move_to_end(one.message_id)
+        self._leaving.get(entry.target_user, set()).discard(entry.message_id)
+        if entry.message_id not in box.entries:
+            box.put(entry)
+            self._size += size_of(entry)
 
     def drain(self, user_id: str, *, now_ms: int) -> list[DirectDelivery]:
-        """Take out all that waits for a user, in order."""
-        box = self._fresh(user_id, now_ms)
-        self._boxes.pop(user_id, None)
-        self._size -= box.size
-        return list(box.entries.values())
+        """Return all that waits for a user and is not on its way already, in order.
+
+        It stays here until it is removed, or comes back by ``stayed``.
+        """
+        leaving = self._leaving.setdefault(user_id, set())
+        entries = self._fresh(user_id, now_ms).entries
+        due = [one for one in entries.values() if one.message_id not in leaving]
+        leaving.update(one.message_id for one in due)
+        return due
+
+    def remove(self, user_id: str, message_ids: list[str]) -> None:
+        """Let messages go that were handed over."""
+        box, leaving = self._boxes.get(user_id), self._leaving.get(user_id, set())
+        for message_id in message_ids:
+            leaving.discard(message_id)
+            if box is not None and message_id in box.entries:
+                self._size -= box.remove(message_id)
+        self._tidy(user_id)
+
+    def stayed(self, user_id: str, message_id: str) -> None:
+        """Learn that a message could not be handed over."""
+        self._leaving.get(user_id, set()).discard(message_id)
 
     def sweep(self, *, now_ms: int) -> None:
         """Drop what has expired everywhere."""
         for user_id in list(self._boxes):
-            if not self._fresh(user_id, now_ms).entries:
-                del self._boxes[user_id]
+            self._fresh(user_id, now_ms)
+            self._tidy(user_id)
+
+    def __iter__(self) -> Iterator[DirectDelivery]:
+        for box in self._boxes.values():
+            yield from box.entries.values()
 
     def __len__(self) -> int:
         """Count the messages that wait."""
@@ -107,9 +126,15 @@ class Mailboxes:
         """Return a user's mailbox without what has expired; a new one is not kept yet."""
         box = self._boxes.get(user_id, Mailbox())
         for entry in [one for one in box.entries.values() if self.expired(one, now_ms)]:
-            box.remove(entry.message_id)
-            self._size -= size_of(entry)
+            self._size -= box.remove(entry.message_id)
+            self._leaving.get(user_id, set()).discard(entry.message_id)
         return box
+
+    def _tidy(self, user_id: str) -> None:
+        if user_id in self._boxes and not self._boxes[user_id].entries:
+            del self._boxes[user_id]
+        if not self._leaving.get(user_id, True):
+            del self._leaving[user_id]
 
     def expired(self, entry: DirectDelivery, now_ms: int) -> bool:
         """Whether a message may not wait, or wait any longer."""

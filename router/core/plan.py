@@ -15,35 +15,21 @@ class Plan:
 
     addresses: tuple[Address, ...]
     nodes: tuple[str, ...]
-    complete: bool
-    """False if there may be nodes that nobody here has heard of."""
-
-    to_everyone: bool = False
-    """There is one address, and nobody can say who is behind it."""
 
 
-def plan(
-    command: RouteBroadcast,
-    table: InterestTable,
-    alive: Mapping[str, Sender],
-    *,
-    knows_everyone: bool,
-) -> Plan:
+def plan(command: RouteBroadcast, table: InterestTable, alive: Mapping[str, Sender]) -> Plan:
     """Decide whom a broadcast goes to.
 
     A node that has not reported its interest in this reign gets everything, for it filters
-    anyway. Who cannot know all nodes publishes to all inboxes there are.
+    anyway.
     """
     if command.only_node:
         nodes = {command.only_node} & alive.keys()
-    elif not knows_everyone:
-        everyone = topology.fanout_address(topology.EVERYONE)
-        return Plan((everyone,), tuple(sorted(alive)), complete=False, to_everyone=True)
     else:
         unreported = alive.keys() - table.reported
         nodes = (table.wanted_by(command.topic) & alive.keys()) | unreported
     ordered = tuple(sorted(nodes))
-    return Plan(tuple(inbox_of(alive[node]) for node in ordered), ordered, complete=True)
+    return Plan(tuple(inbox_of(alive[node]) for node in ordered), ordered)
 
 
 def inbox_of(sender: Sender) -> Address:

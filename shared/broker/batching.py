@@ -5,7 +5,7 @@ A batch is what gathered while the previous one waited for its confirm; the firs
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ BATCH_BYTES = 65_536
 RETRY_SECONDS = 0.25
 
 
-def chunks(envelopes: list[bytes]) -> Iterator[list[bytes]]:
+def chunks(envelopes: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Split envelopes, in order, into batches within both bounds; a larger one goes alone."""
     chunk: list[bytes] = []
     size = 0

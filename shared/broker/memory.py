@@ -1,11 +1,12 @@
 """The broker's promises kept inside one process."""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import count
 
-from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive
+from shared.broker.memory_queues import Consumer, MemoryLog, MemoryQueue, Message
+from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive, Start
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 
 
@@ -13,7 +14,7 @@ class MemoryBroker:
     """A broker without a network; everything on it goes when it goes."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, MemoryQueue] = {}
         self._connections: list[MemoryConnection] = []
 
     async def connect(self, name: str) -> "MemoryConnection":
@@ -31,12 +32,15 @@ class MemoryBroker:
     def declare(self, spec: Queue, owner: "MemoryConnection") -> None:
         """Make the queue unless it is there."""
         if spec.name in self._queues:
-            self.find(spec.name, owner)
+            queue = self.find(spec.name, owner)
         else:
+            make = MemoryLog if spec.kind is QueueKind.LOG else MemoryQueue
             exclusive = spec.kind is QueueKind.EXCLUSIVE
-            self._queues[spec.name] = _Queue(spec, owner if exclusive else None)
+            queue = make(self, spec, owner if exclusive else None)
+            self._queues[spec.name] = queue
+        queue.use()
 
-    def find(self, name: str, reader: "MemoryConnection") -> "_Queue":
+    def find(self, name: str, reader: "MemoryConnection") -> MemoryQueue:
         """Return a queue that this connection may use."""
         queue = self._queues.get(name)
         if queue is None:
@@ -57,6 +61,11 @@ class MemoryBroker:
         if refusing:
             raise Refused
 
+    def remove(self, queue: MemoryQueue) -> None:
+        """Drop a queue with all that is in it."""
+        if self._queues.get(queue.spec.name) is queue:
+            del self._queues[queue.spec.name]
+
     def forget(self, connection: "MemoryConnection") -> None:
         """Drop a connection that has ended, with the queues it owned."""
         self._connections.remove(connection)
@@ -64,7 +73,7 @@ class MemoryBroker:
             name: queue for name, queue in self._queues.items() if queue.owner is not connection
         }
 
-    def _targets(self, to: Address) -> "list[_Queue]":
+    def _targets(self, to: Address) -> list[MemoryQueue]:
         if to.exchange:
             return [queue for queue in self._queues.values() if to.exchange in queue.spec.fed_by]
         queue = self._queues.get(to.queue)
@@ -118,7 +127,7 @@ class MemoryChannel:
         self.prefetch = prefetch
         self._connection = connection
         self._broker = connection.broker
-        self._consumers: list[_Consumer] = []
+        self._consumers: list[Consumer] = []
         self._held: dict[int, _Held] = {}
         self._tags = count(1)
         self._gone = asyncio.Event()
@@ -142,9 +151,19 @@ class MemoryChannel:
     async def consume(self, queue: str, receive: Receive) -> None:
         """Have messages handed to ``receive``; see the port."""
         found = self._find(queue)
-        consumer = _Consumer(self, found, receive)
+        consumer = Consumer(self, found, receive)
         self._consumers.append(consumer)
         found.join(consumer)
+
+    async def read(self, log: str, start: Start, receive: Receive) -> None:
+        """Have the records of a log handed to ``receive``; see the port."""
+        found = self._find(log)
+        if not isinstance(found, MemoryLog):
+            self.end()
+            raise BrokerUnavailable("This queue is no log", queue=log)
+        reader = Consumer(self, found, receive)
+        self._consumers.append(reader)
+        found.read(reader, start)
 
     async def take(self, queue: str) -> Arrived | None:
         """Return the first message of a queue that nobody consumes; see the port."""
@@ -179,7 +198,7 @@ class MemoryChannel:
         self._connection.channels.remove(self)
         for consumer in self._consumers:
             consumer.queue.leave(consumer)
-        left: dict[_Queue, list[_Message]] = defaultdict(list)
+        left: dict[MemoryQueue, list[Message]] = defaultdict(list)
         for held in self._held.values():
             left[held.queue].append(held.message)
         self._held.clear()
@@ -188,7 +207,7 @@ class MemoryChannel:
         for consumer in self._consumers:
             consumer.queue.pump()
 
-    def give(self, consumer: "_Consumer", message: "_Message") -> None:
+    def give(self, consumer: Consumer, message: Message) -> None:
         """Hand one message to a consumer of this channel, after the present step of the loop."""
         consumer.holds += 1
         arrived = self._hold(_Held(consumer.queue, message, consumer))
@@ -197,9 +216,10 @@ class MemoryChannel:
     def _hold(self, held: "_Held") -> Arrived:
         tag = next(self._tags)
         self._held[tag] = held
-        return Arrived(held.message.body, tag, held.message.redelivered)
+        place = held.message.place if isinstance(held.queue, MemoryLog) else 0
+        return Arrived(held.message.body, tag, held.message.redelivered, place)
 
-    def _find(self, queue: str) -> "_Queue":
+    def _find(self, queue: str) -> MemoryQueue:
         self._check()
         try:
             return self._broker.find(queue, self._connection)
@@ -217,77 +237,9 @@ class MemoryChannel:
 
 
 @dataclass(slots=True)
-class _Message:
-    body: bytes
-    place: int  # in its queue; it returns there
-    redelivered: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Consumer:
-    channel: MemoryChannel
-    queue: "_Queue"
-    receive: Receive
-    holds: int = 0
-
-    @property
-    def has_room(self) -> bool:
-        return not self.channel.is_gone and self.holds < self.channel.prefetch
-
-
-@dataclass(slots=True)
 class _Held:
     """A message that was handed out and is not acknowledged."""
 
-    queue: "_Queue"
-    message: _Message
-    consumer: _Consumer | None = None
-
-
-class _Queue:
-    def __init__(self, spec: Queue, owner: MemoryConnection | None) -> None:
-        self.spec = spec
-        self.owner = owner
-        self._ready: deque[_Message] = deque()
-        self._consumers: list[_Consumer] = []
-        self._places = count()
-
-    @property
-    def is_full(self) -> bool:
-        return self.spec.max_length is not None and len(self._ready) >= self.spec.max_length
-
-    def put(self, body: bytes) -> None:
-        self._ready.append(_Message(body, next(self._places)))
-        self.pump()
-
-    def join(self, consumer: _Consumer) -> None:
-        self._consumers.append(consumer)
-        self.pump()
-
-    def leave(self, consumer: _Consumer) -> None:
-        self._consumers.remove(consumer)
-
-    def pop(self) -> _Message | None:
-        return self._ready.popleft() if self._ready else None
-
-    def put_back(self, left: list[_Message]) -> None:
-        """Take messages back that were not acknowledged, each to its place."""
-        for message in left:
-            message.redelivered = True
-        self._ready = deque(sorted([*left, *self._ready], key=lambda message: message.place))
-
-    def pump(self) -> None:
-        """Hand out what is ready while somebody has room for it."""
-        while self._ready and (consumer := self._next_consumer()):
-            consumer.channel.give(consumer, self._ready.popleft())
-
-    def _next_consumer(self) -> _Consumer | None:
-        if self.spec.kind is QueueKind.PARTITION:
-            active = self._consumers[0] if self._consumers else None
-            return active if active and active.has_room else None
-        for consumer in self._consumers:
-            if consumer.has_room:
-                self._consumers.remove(consumer)  # whoever was served goes to the end of the line
-                self._consumers.append(consumer)
-                return consumer
-        return None
+    queue: MemoryQueue
+    message: Message
+    consumer: Consumer | None = None

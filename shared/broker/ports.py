@@ -5,6 +5,7 @@ The words are AMQP's. Every promise here has a test in tests/contract that runs 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
@@ -18,7 +19,10 @@ class QueueKind(Enum):
     """Survives everything; one consumer is active, the others stand by."""
 
     KEPT = "kept"
-    """Survives everything; kept for the operator."""
+    """Survives everything."""
+
+    LOG = "log"
+    """Survives everything; is read from any place, and reading takes nothing out."""
 
     EXCLUSIVE = "exclusive"
     """Belongs to the connection that declared it and goes with it."""
@@ -36,6 +40,18 @@ class Queue:
     fed_by: tuple[str, ...] = ()
     """Fanout exchanges bound to it; made if they are missing."""
 
+    ttl_ms: int | None = None
+    """How long a message of a ``KEPT`` queue may wait before it moves to ``dead_letters``."""
+
+    dead_letters: str | None = None
+    """The ``KEPT`` queue to which it moves."""
+
+    expires_ms: int | None = None
+    """How long a queue without a consumer lives."""
+
+    max_bytes: int | None = None
+    """What a ``LOG`` keeps, at least; beyond that its oldest records go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -52,9 +68,14 @@ class Arrived:
     body: bytes
     tag: int
     redelivered: bool = False
+    place: int = 0
+    """In a log: grows from record to record, now and then by more than one."""
 
 
 Receive = Callable[[Arrived], None]
+
+Start = int | datetime
+"""Where to begin in a log: at a place, or at a moment; there some older records may come first."""
 
 
 class Channel(Protocol):
@@ -81,6 +102,16 @@ class Channel(Protocol):
 
         ``receive`` must not block. At a ``PARTITION`` queue nothing comes while another consumer
         is the active one; when that one goes, the next takes over with what it left behind first.
+
+        Raises:
+            BrokerUnavailable: not confirmed in time.
+        """
+
+    async def read(self, log: str, start: Start, receive: Receive) -> None:
+        """Have the records of a log handed to ``receive``, in order, and those to come.
+
+        At most ``prefetch`` at a time, each to be acknowledged. If the place has gone, reading
+        begins with the oldest record that is left.
 
         Raises:
             BrokerUnavailable: not confirmed in time.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, ExchangeType
@@ -23,8 +23,9 @@ from aiormq.abc import AbstractChannel as AmqpChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive
-from shared.broker.topology import POISON
+from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive, Start
+from shared.broker.queue_arguments import queue_arguments
+from shared.broker.reading import Reading
 from shared.errors import BrokerUnavailable, Refused, ServiceError, Unroutable, translate
 
 HEARTBEAT = 5
@@ -33,9 +34,6 @@ DECLARE_TIMEOUT = 5.0
 PUBLISH_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 2.0
 BLOCKED_POLL = 0.25
-
-DELIVERY_LIMIT = 20
-"""Times a command may come back before it is put aside."""
 
 NO_ROUTE = 312
 
@@ -104,7 +102,7 @@ class RabbitMQConnection:
         ours = queue.kind is QueueKind.EXCLUSIVE
         async with self._connection.channel(publisher_confirms=False) as channel:
             declared = await channel.declare_queue(
-                queue.name, durable=not ours, exclusive=ours, arguments=_arguments(queue)
+                queue.name, durable=not ours, exclusive=ours, arguments=queue_arguments(queue)
             )
             for name in queue.fed_by:
                 await self.know_exchange(name)
@@ -124,7 +122,7 @@ class RabbitMQConnection:
     async def _open(self, prefetch: int) -> "RabbitMQChannel":
         channel = await self._connection.channel(on_return_raises=True)
         await channel.set_qos(prefetch)
-        return RabbitMQChannel(self, channel, await channel.get_underlay_channel())
+        return RabbitMQChannel(self, channel, await channel.get_underlay_channel(), prefetch)
 
     async def _watch_blocked(self) -> None:
         """Notice a blocked connection: the library only lets publishes hang."""
@@ -153,11 +151,17 @@ class RabbitMQChannel:
     """
 
     def __init__(
-        self, connection: RabbitMQConnection, channel: AbstractChannel, amqp: AmqpChannel
+        self,
+        connection: RabbitMQConnection,
+        channel: AbstractChannel,
+        amqp: AmqpChannel,
+        prefetch: int,
     ) -> None:
         self._connection = connection
         self._channel = channel
         self._amqp = amqp
+        self._prefetch = prefetch
+        self._readings: list[Reading] = []
         self._gone = asyncio.Event()
         self._message_ids = count(1)
         self._in_order = asyncio.Lock()
@@ -184,15 +188,13 @@ class RabbitMQChannel:
 
     async def consume(self, queue: str, receive: Receive) -> None:
         """Have messages handed to ``receive``; see the port."""
-        self._check()
+        await self._consume(queue, receive, {})
 
-        async def hand_over(message: DeliveredMessage) -> None:
-            if not self._gone.is_set():
-                tag, again = message.delivery_tag or 0, bool(message.redelivered)
-                receive(Arrived(message.body, tag, again))
-
-        with _border():
-            await _within(DECLARE_TIMEOUT, self._amqp.basic_consume(queue, hand_over))
+    async def read(self, log: str, start: Start, receive: Receive) -> None:
+        """Have the records of a log handed to ``receive``; see the port."""
+        reading = Reading(self._prefetch, receive)
+        self._readings.append(reading)
+        await self._consume(log, reading.add, {"x-stream-offset": start})
 
     async def take(self, queue: str) -> Arrived | None:
         """Return the first message of a queue that nobody consumes; see the port."""
@@ -201,7 +203,7 @@ class RabbitMQChannel:
             message = await _within(DECLARE_TIMEOUT, self._amqp.basic_get(queue))
         if isinstance(message.delivery, Basic.GetEmpty):
             return None
-        return Arrived(message.body, message.delivery_tag or 0, bool(message.redelivered))
+        return _arrived(message)
 
     async def acknowledge(self, arrived: Arrived) -> None:
         """Let the broker forget this message, and only this one; see the port."""
@@ -209,6 +211,8 @@ class RabbitMQChannel:
         with _border():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 await self._amqp.basic_ack(arrived.tag)
+        for reading in self._readings:
+            reading.acknowledge(arrived)
 
     async def close(self) -> None:
         """Give everything unacknowledged back, in order. Never raises."""
@@ -219,6 +223,17 @@ class RabbitMQChannel:
     async def lost(self) -> None:
         """Return when this channel is gone, for whatever reason."""
         await self._gone.wait()
+
+    async def _consume(self, queue: str, receive: Receive, arguments: dict[str, Any]) -> None:
+        self._check()
+
+        async def hand_over(message: DeliveredMessage) -> None:
+            if not self._gone.is_set():
+                receive(_arrived(message))
+
+        with _border():
+            consuming = self._amqp.basic_consume(queue, hand_over, arguments=arguments)
+            await _within(DECLARE_TIMEOUT, consuming)
 
     async def _send(self, body: bytes, to: Address, *, persistent: bool) -> None:
         properties = Basic.Properties(
@@ -242,6 +257,8 @@ class RabbitMQChannel:
         """Take note that this channel is gone."""
         self._gone.set()
         self._connection.forget(self)
+        for reading in self._readings:
+            reading.end()
 
     def _on_cancelled(self, *_: object) -> None:
         """Lose the channel when its queue was taken away: a consumer that hears nothing is none."""
@@ -252,22 +269,10 @@ class RabbitMQChannel:
             raise BrokerUnavailable("The channel is gone")
 
 
-def _arguments(queue: Queue) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    if queue.kind is QueueKind.PARTITION:
-        arguments |= {
-            "x-queue-type": "quorum",
-            "x-single-active-consumer": True,
-            "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": POISON.name,
-        }
-    if queue.kind is QueueKind.KEPT:
-        arguments["x-queue-type"] = "quorum"  # a classic one would be gone with its cluster node
-    if queue.max_length is not None:
-        most = queue.max_length - (queue.kind is QueueKind.KEPT)  # a quorum queue takes one more
-        arguments |= {"x-max-length": most, "x-overflow": "reject-publish"}
-    return arguments
+def _arrived(message: DeliveredMessage) -> Arrived:
+    tag, again = message.delivery_tag or 0, bool(message.redelivered)
+    place = (message.header.properties.headers or {}).get("x-stream-offset", 0)
+    return Arrived(message.body, tag, again, cast("int", place))
 
 
 @contextmanager

@@ -15,7 +15,12 @@ EVERYONE = "everyone"
 """Fanout exchange: deliveries of an owner that cannot know all nodes."""
 
 INBOX_LIMIT = 10_000
-POISON_LIMIT = 100_000
+KEPT_LIMIT = 100_000
+DIRECT_TTL_MS = 30_000
+DIRECT_EXPIRES_MS = 600_000
+
+LOG_BYTES = 268_435_456
+"""What the log of one partition keeps. Checkpoints are made far more often: see ``log``."""
 
 
 def commands(service: str, partition: int) -> Queue:
@@ -24,8 +29,13 @@ def commands(service: str, partition: int) -> Queue:
 
 
 def terms(service: str, partition: int) -> Queue:
-    """Return the queue that keeps the term of a partition's last reign."""
+    """Return the queue that keeps the last term and checkpoint of a partition."""
     return Queue(f"{service}.terms.{partition}", QueueKind.KEPT)
+
+
+def log(service: str, partition: int) -> Queue:
+    """Return the log of one partition."""
+    return Queue(f"{service}.log.{partition}", QueueKind.LOG, max_bytes=LOG_BYTES)
 
 
 def inbox(node_id: str, boot: str) -> Queue:
@@ -34,9 +44,19 @@ def inbox(node_id: str, boot: str) -> Queue:
     return Queue(name, QueueKind.EXCLUSIVE, max_length=INBOX_LIMIT, fed_by=(EVERYONE,))
 
 
-def direct(node_id: str, boot: str) -> Queue:
-    """Return the queue with the direct messages for one node."""
-    return Queue(f"direct.{node_id}.{boot}", QueueKind.EXCLUSIVE, max_length=INBOX_LIMIT)
+def direct(node_id: str, process: str) -> Queue:
+    """Return the queue with the direct messages for one process of a node.
+
+    It outlives the process; what waits there too long moves to ``UNDELIVERED``.
+    """
+    return Queue(
+        f"direct.{node_id}.{process}",
+        QueueKind.KEPT,
+        max_length=INBOX_LIMIT,
+        ttl_ms=DIRECT_TTL_MS,
+        dead_letters=UNDELIVERED.name,
+        expires_ms=DIRECT_EXPIRES_MS,
+    )
 
 
 def answers(node_id: str, boot: str) -> Queue:
@@ -49,7 +69,11 @@ def news(process: str, *exchanges: str) -> Queue:
     return Queue(f"news.{process}", QueueKind.EXCLUSIVE, fed_by=exchanges)
 
 
-POISON = Queue("poison", QueueKind.KEPT, max_length=POISON_LIMIT)
+POISON = Queue("poison", QueueKind.KEPT, max_length=KEPT_LIMIT)
+"""What is no envelope of ours, for the operator."""
+
+UNDELIVERED = Queue("undelivered", QueueKind.KEPT, max_length=KEPT_LIMIT)
+"""Direct messages that no gateway has taken in time; presence looks for their users again."""
 
 
 def queue_address(queue: Queue) -> Address:

@@ -25,10 +25,21 @@ class Pong(Struct):
     """Answers a Ping of ours; nothing follows (C2)."""
 
 
+class RecoverFrom(Struct, forbid_unknown_fields=True):
+    """What was seen last: by its time, for a topic or pattern, or by its place in a topic (H3)."""
+
+    since: Annotated[int, Meta(ge=0)] | None = None
+    """Milliseconds: ``sent_at_ms`` of the last message seen."""
+
+    offset: Annotated[int, Meta(ge=0)] | None = None
+    epoch: str | None = None
+
+
 class Subscribe(Struct):
     """Asks for all that is said on these patterns."""
 
     topics: Annotated[list[str], Meta(min_length=1)]
+    recover: dict[str, RecoverFrom] = {}
 
 
 class Unsubscribe(Struct):
@@ -58,6 +69,22 @@ class Presence(Struct):
     metadata: dict[str, Raw] | None = None
 
 
+class History(Struct):
+    """Asks for a page of what was said on a topic (H1)."""
+
+    topic: str
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    before: Annotated[int, Meta(ge=0)] | None = None
+    after: Annotated[int, Meta(ge=0)] | None = None
+    reverse: bool = False
+
+
+class Ack(Struct):
+    """Confirms direct messages (R2)."""
+
+    message_ids: Annotated[list[PrintableId], Meta(min_length=1, max_length=256)]
+
+
 class Authenticate(Struct):
     """Brings a fresh token for the same user (S3)."""
 
@@ -65,7 +92,16 @@ class Authenticate(Struct):
 
 
 Body: TypeAlias = (
-    Ping | Pong | Subscribe | Unsubscribe | Broadcast | DirectMessage | Presence | Authenticate
+    Ack
+    | Authenticate
+    | Broadcast
+    | DirectMessage
+    | History
+    | Ping
+    | Pong
+    | Presence
+    | Subscribe
+    | Unsubscribe
 )
 
 BODIES: dict[str, type[Body]] = {
@@ -79,10 +115,12 @@ BODIES: dict[str, type[Body]] = {
         DirectMessage,
         Presence,
         Authenticate,
+        History,
+        Ack,
     )
 }
 
-SERVER_ONLY = frozenset({"Ack", "AuthStatus", "Error", "History", "Notification", "Status"})
+SERVER_ONLY = frozenset({"AuthStatus", "Error", "Notification", "Status"})
 
 FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})
 """Headers that are obeyed and not delivered (X3)."""

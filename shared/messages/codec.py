@@ -12,9 +12,11 @@ from shared.messages.envelopes import (
     DirectDelivery,
     News,
     PresenceCommand,
+    ReplayEnded,
     RouterCommand,
     TopicDelivery,
 )
+from shared.messages.records import Landmark, LogBatch, Record
 
 Target = TypeVar("Target")
 
@@ -31,9 +33,14 @@ COMMAND_BATCH: "msgspec.msgpack.Decoder[CommandBatch]" = _decoder(CommandBatch)
 DELIVERY_BATCH: "msgspec.msgpack.Decoder[DeliveryBatch]" = _decoder(DeliveryBatch)
 ROUTER_COMMAND: "msgspec.msgpack.Decoder[RouterCommand]" = _decoder(RouterCommand)
 PRESENCE_COMMAND: "msgspec.msgpack.Decoder[PresenceCommand]" = _decoder(PresenceCommand)
-TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery]" = _decoder(TopicDelivery)
+TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery | ReplayEnded]" = _decoder(
+    TopicDelivery | ReplayEnded
+)
 DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery]" = _decoder(DirectDelivery)
 ANSWERS: "msgspec.msgpack.Decoder[list[Answer]]" = _decoder(list[Answer])
+LOG_BATCH: "msgspec.msgpack.Decoder[LogBatch]" = _decoder(LogBatch)
+RECORD: "msgspec.msgpack.Decoder[Record]" = _decoder(Record)
+LANDMARK: "msgspec.msgpack.Decoder[Landmark]" = _decoder(Landmark)
 NEWS: "msgspec.msgpack.Decoder[News]" = _decoder(News)
 
 _encoder = msgspec.msgpack.Encoder()

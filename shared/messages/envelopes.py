@@ -47,6 +47,8 @@ class RouteBroadcast(Struct, tag=1, array_like=True):
     only_node: str = ""
     only_connection: str = ""
     idempotency_key: str = ""
+    live_only: bool = False
+    """Not for the history (H2)."""
 
 
 class InterestGained(Struct, tag=2, array_like=True):
@@ -67,6 +69,36 @@ class InterestReport(Struct, tag=4, array_like=True):
     patterns: list[str]
     first: bool
     last: bool
+
+
+class HistoryAsked(Struct, tag=5, array_like=True):
+    """A client asks for a page of a topic's history (H1)."""
+
+    ask: str
+    topic: str
+    limit: int
+    after: int | None = None
+    before: int | None = None
+    reverse: bool = False
+
+
+class RecoveryAsked(Struct, tag=6, array_like=True):
+    """A client asks for what it has missed of a topic or pattern (H3)."""
+
+    ask: str
+    pattern: str
+    since_ms: int | None = None
+    position: tuple[str, int] | None = None
+    """Epoch and offset of the last message seen."""
+
+    after_serial: int = 0
+    """Where the last page of the answer ended."""
+
+
+class ReplayAsked(Struct, tag=7, array_like=True):
+    """A node has missed deliveries: give it again what it wants after this serial."""
+
+    after_serial: int
 
 
 # ---- commands and facts for the presence service -------------------------------------------------
@@ -164,12 +196,35 @@ class DirectDelivery(Struct, tag=20, array_like=True):
 
 
 class DirectMessageReturned(Struct, tag=16, array_like=True):
-    """No connection of the user is left on this node; look again."""
+    """No connection of the user on this node has taken it; look again."""
+
+    delivery: DirectDelivery
+    unconfirmed: bool = False
+    """There is a connection, but it has not confirmed the message in time (R2)."""
+
+
+class DirectMessageUndelivered(Struct, tag=17, array_like=True):
+    """No gateway has taken it in time; look again."""
 
     delivery: DirectDelivery
 
 
-RouterCommand: TypeAlias = RouteBroadcast | InterestGained | InterestLost | InterestReport
+class MailboxAsked(Struct, tag=18, array_like=True):
+    """A connection that had left messages unconfirmed confirms again."""
+
+    user_id: str
+    connection_id: str
+
+
+RouterCommand: TypeAlias = (
+    RouteBroadcast
+    | InterestGained
+    | InterestLost
+    | InterestReport
+    | HistoryAsked
+    | RecoveryAsked
+    | ReplayAsked
+)
 PresenceCommand: TypeAlias = (
     RouteDirectMessage
     | ConnectionOpened
@@ -178,6 +233,8 @@ PresenceCommand: TypeAlias = (
     | PresenceSet
     | PresenceAsked
     | DirectMessageReturned
+    | DirectMessageUndelivered
+    | MailboxAsked
 )
 
 
@@ -220,8 +277,23 @@ class TopicDelivery(Struct, tag=21, array_like=True):
     presence: bool
     ask: str
     report_to: str
-    except_connection: str
-    only_connection: str
+    except_connection: str = ""
+    only_connection: str = ""
+    serial: int = 0
+    """Its place among the kept broadcasts of the partition; 0 if it is not kept."""
+
+    epoch: str = ""
+    offset: int = 0
+    """Its place in the topic's history (H2)."""
+
+    replayed: bool = False
+
+
+class ReplayEnded(Struct, tag=22, array_like=True):
+    """What was asked for again has been delivered, as far as it is still held."""
+
+    lost: int
+    """Messages, of whatever topic, that are not held any more."""
 
 
 class DeliveryBatch(Struct, array_like=True):
@@ -229,6 +301,12 @@ class DeliveryBatch(Struct, array_like=True):
 
     partition: int
     term: int
+    sequence: int
+    """Counts this reign's batches for this queue, from 1; one without items repeats the last."""
+
+    serial: int
+    """Up to this kept broadcast the queue was given all that its node wants; 0 if more follows."""
+
     items: list[Raw]
 
 
@@ -267,6 +345,8 @@ class DirectReceipt(Struct, tag=33, array_like=True):
     ask: str
     node_id: str
     delivered_to: list[str]
+    pending: bool = False
+    """Written to connections that have not confirmed it yet (R2)."""
 
 
 class Stored(Struct, tag=34, array_like=True):
@@ -277,7 +357,27 @@ class Stored(Struct, tag=34, array_like=True):
     queued: bool
 
 
-Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored
+class HistoryPage(Struct, tag=35, array_like=True):
+    """A page of a topic's history."""
+
+    ask: str
+    epoch: str
+    offset: int
+    complete: bool
+    messages: list[TopicDelivery]
+
+
+class Recovered(Struct, tag=36, array_like=True):
+    """A page of what a client has missed."""
+
+    ask: str
+    recovered: bool
+    serial: int
+    more: bool
+    messages: list[TopicDelivery]
+
+
+Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored | HistoryPage | Recovered
 
 # ---- news ----------------------------------------------------------------------------------------
 
@@ -312,6 +412,9 @@ class Heartbeat(Struct, tag=42, array_like=True):
     clock_ms: int
     terms: dict[int, int]
     """Partition to the term of this replica's reign."""
+
+    standing_by: list[int]
+    """Partitions that it would take over."""
 
 
 News: TypeAlias = Lease | LeaseEnded | Heartbeat

@@ -7,7 +7,7 @@ import orjson
 from msgspec import Raw
 
 from shared.errors import ServiceError
-from shared.messages.envelopes import DirectDelivery, TopicDelivery
+from shared.messages.envelopes import DirectDelivery, HistoryPage, TopicDelivery
 
 PROTOCOL_VERSION = "1.0"
 
@@ -73,15 +73,34 @@ def presence(user_id: str, kind: str, last_seen_ms: int, metadata: bytes) -> byt
     )
 
 
+def history(topic: str, page: HistoryPage, command_id: str | None) -> bytes:
+    """Return a ``History``: each message whole, as it was delivered (H1)."""
+    return _message(
+        "History",
+        {
+            "topic": topic,
+            "epoch": page.epoch,
+            "messages": [orjson.Fragment(topic_delivery(one)) for one in page.messages],
+            "offset": page.offset,
+            "complete": page.complete,
+        },
+        command_id,
+    )
+
+
 def topic_delivery(delivery: TopicDelivery) -> bytes:
     """Return the ``Broadcast``, or ``Presence``, that every receiver is written."""
     if delivery.presence:
         return b'{"type":"Presence","data":' + delivery.payload + b"}"
-    server = {
+    server: dict[str, Any] = {
         **moment("sent_at", delivery.sent_at_ms),
         "message_id": delivery.message_id,
         "from_user": delivery.from_user,
     }
+    if delivery.offset:
+        server |= {"epoch": delivery.epoch, "offset": delivery.offset}
+    if delivery.replayed:
+        server["replayed"] = True
     return _message(
         "Broadcast",
         {

@@ -1,7 +1,8 @@
 """PURE: which commands were seen before (protocol decision A7)."""
 
-from typing import Generic, TypeVar
+from collections.abc import Iterator
 
+from shared.messages.records import KeyUsed
 from shared.recent import Recent
 
 KEPT_MS = 300_000
@@ -9,28 +10,28 @@ KEPT_MS = 300_000
 
 MAX_KEPT = 100_000
 
-Value = TypeVar("Value")
 
-
-class IdempotencyKeys(Generic[Value]):
+class IdempotencyKeys:
     """What was done for (user, key), for five minutes."""
 
     def __init__(self) -> None:
-        self._kept: Recent[tuple[str, str], tuple[int, Value]] = Recent(MAX_KEPT)
+        self._kept: Recent[tuple[str, str], KeyUsed] = Recent(MAX_KEPT)
 
-    def find(self, user_id: str, key: str, now_ms: int) -> Value | None:
+    def find(self, user_id: str, key: str, now_ms: int) -> KeyUsed | None:
         """Return what was done under this key, if it is not too long ago."""
         self._drop_old(now_ms)
-        found = self._kept.get((user_id, key))
-        return found[1] if found else None
+        return self._kept.get((user_id, key))
 
-    def keep(self, user_id: str, key: str, value: Value, now_ms: int) -> None:
+    def keep(self, used: KeyUsed) -> None:
         """Remember what was done under this key."""
-        self._kept.put((user_id, key), (now_ms, value))
+        self._kept.put((used.user_id, used.key), used)
+
+    def __iter__(self) -> Iterator[KeyUsed]:
+        return iter(self._kept.values())
 
     def _drop_old(self, now_ms: int) -> None:
         while self._kept:
-            at_ms, _ = next(iter(self._kept.values()))
-            if now_ms - at_ms <= KEPT_MS:
+            oldest = next(iter(self._kept.values()))
+            if now_ms - oldest.at_ms <= KEPT_MS:
                 return
             self._kept.popitem(last=False)

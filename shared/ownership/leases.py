@@ -40,13 +40,7 @@ class Leases:
     alive: dict[str, Sender] = field(default_factory=dict)
     _ages: dict[str, int] = field(default_factory=dict)
     _over: Recent[str, Sender] = field(default_factory=lambda: Recent(MAX_REMEMBERED))
-    _beats: int = 0
     _last_beat: int = 0
-
-    @property
-    def knows_everyone(self) -> bool:
-        """Whether this replica has listened for longer than any silent node may live."""
-        return self._beats > LEASE_BEATS
 
     def renewed(self, sender: Sender) -> Change:
         """Hear from a node, by its lease or by one of its facts."""
@@ -74,7 +68,6 @@ class Leases:
         if beat == self._last_beat:
             return Change()
         self._last_beat = beat
-        self._beats += 1
         for node_id in self._ages:
             self._ages[node_id] += 1
         silent = [self.alive[node] for node, age in self._ages.items() if age > LEASE_BEATS]

@@ -14,6 +14,7 @@ from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
 from shared.ownership.leases import Change, Leases
+from shared.ownership.peers import Peers
 
 log = structlog.get_logger()
 
@@ -23,8 +24,9 @@ HEARTBEAT_SECONDS = 1.0
 class News:
     """One life of a replica's place among the others, on a channel of its own.
 
-    ``terms`` says which partitions it serves, with the term of each reign; ``apply`` is told of
-    each life that is over.
+    ``place`` says which partitions it serves, with the term of each reign, and for which it stands
+    by; ``apply`` is told of each life that is over; ``beat_returned`` is called once a second while
+    the broker passes on what is said.
     """
 
     def __init__(
@@ -33,18 +35,21 @@ class News:
         service: str,
         process: str,
         *,
-        terms: Callable[[], dict[int, int]],
+        place: Callable[[], tuple[dict[int, int], list[int]]],
         apply: Callable[[Change], None],
+        beat_returned: Callable[[], None],
     ) -> None:
         self.leases = Leases()
+        self.peers = Peers(service, process)
         self._channel = channel
         self._service = service
         self._process = process
-        self._terms = terms
+        self._place = place
         self._apply = apply
-        self._terms_heard: dict[int, int] = {}
+        self._beat_returned = beat_returned
         self._ahead_ms = 0
         self._beat_number = 0
+        self._last_returned = 0
         self._echo_at = float("-inf")
 
     @property
@@ -59,27 +64,20 @@ class News:
     def _hear_clock(self, clock_ms: int) -> None:
         self._ahead_ms = max(self._ahead_ms, clock_ms - wall_clock_ms())
 
-    def term_heard(self, partition: int) -> int:
-        """Return the highest term that another replica said it reigns with; 0 for none."""
-        return self._terms_heard.get(partition, 0)
-
     async def beat(self) -> None:
         """Say once a second that this replica lives."""
         while True:
             self._beat_number += 1
             try:
-                await self.say_terms()
+                await self.say_place()
             except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
                 log.warning("no heartbeat", action="beat", error=str(error))
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def say_terms(self) -> None:
-        """Say which partitions this replica serves."""
-        await self._say(
-            Heartbeat(
-                self._service, self._process, self._beat_number, wall_clock_ms(), self._terms()
-            )
-        )
+    async def say_place(self) -> None:
+        """Say which partitions this replica serves, and for which it stands by."""
+        beat, now_ms = self._beat_number, wall_clock_ms()
+        await self._say(Heartbeat(self._service, self._process, beat, now_ms, *self._place()))
 
     async def listen(self) -> None:
         """Hear what is said, for ever.
@@ -110,6 +108,14 @@ class News:
         """Note that a node spoke through a partition's queue."""
         self._apply(self.leases.renewed(sender))
 
+    def told(self, sender: Sender) -> bool:
+        """Hear from the log that a node lives; return whether that can still be."""
+        if self.leases.alive.get(sender.node_id) == sender:
+            return True
+        change = self.leases.renewed(sender)
+        self._apply(change)
+        return change.refused is None
+
     async def _heed(self, news: Heartbeat | Lease | LeaseEnded) -> None:
         match news:
             case Lease():
@@ -122,20 +128,23 @@ class News:
                 change = self.leases.ended(news.sender, clean=news.clean)
             case Heartbeat(replica=self._process):
                 self._echo_at = time.monotonic()
-                change = self.leases.beat_returned(news.beat)
+                change = self._own_beat_returned(news.beat)
                 for gone in change.ended:
                     log.warning("lease ran out", action="expire", node=gone.node_id)
                     await self._say(LeaseEnded(gone, clean=False))
             case Heartbeat():
-                self._hear_terms(news)
+                self._hear_clock(news.clock_ms)
+                self.peers.heard(news)
                 return
         self._apply(change)
 
-    def _hear_terms(self, news: Heartbeat) -> None:
-        self._hear_clock(news.clock_ms)
-        if news.service == self._service:
-            for partition, term in news.terms.items():
-                self._terms_heard[partition] = max(term, self.term_heard(partition))
+    def _own_beat_returned(self, beat: int) -> Change:
+        change = self.leases.beat_returned(beat)
+        if beat != self._last_returned:
+            self._last_returned = beat
+            self.peers.beat_returned()
+            self._beat_returned()
+        return change
 
     async def _say(self, news: Heartbeat | LeaseEnded) -> None:
         to = topology.fanout_address(topology.FROM_SERVICES)

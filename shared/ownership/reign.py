@@ -1,26 +1,32 @@
 """One owner's time over one partition.
 
-One channel is one reign: the owner consumes, publishes and acknowledges on a single channel. When
-that is gone the reign is over, whatever was in flight is the successor's, and nothing more is
-published for it.
+One channel is one reign: the owner consumes, appends, delivers and acknowledges on a single
+channel. When that is gone the reign is over, whatever was in flight is the successor's, and
+nothing more is published for it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 
 import structlog
 from msgspec import Raw
 
 from shared.broker import topology
 from shared.broker.batching import chunks
-from shared.broker.ports import Address, Arrived, Channel, Queue
+from shared.broker.ports import Address, Arrived, Channel
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, DeliveryBatch, RouteBroadcast, Sender
 from shared.ownership.effects import Effects, Owner
+from shared.ownership.log import Log
 from shared.ownership.news import News
 
 log = structlog.get_logger()
+
+CHECKPOINT_SECONDS = 60.0
 
 Announce = Callable[[list[RouteBroadcast]], Awaitable[None]]
 """Say something on topics; return once the broker has it, or raise BrokerUnavailable."""
@@ -30,50 +36,65 @@ async def announce_nothing(announcements: list[RouteBroadcast]) -> None:
     """Stand in for a service that never says anything on a topic itself."""
 
 
-async def next_term(channel: Channel, terms: Queue, heard: int) -> int:
-    """Take the number of the last reign, and leave the next one in its place.
-
-    A reign that died in between has left two numbers: all are taken, and the highest counts. Or
-    its number is not back yet: then the one that was ``heard`` of last does.
-
-    Raises:
-        BrokerUnavailable: the reign is over before it began.
-    """
-    found: list[Arrived] = []
-    while (arrived := await channel.take(terms.name)) is not None:
-        found.append(arrived)
-    term = 1 + max([heard, *(_number(one.body) for one in found)])
-    await channel.publish(b"%d" % term, topology.queue_address(terms), persistent=True)
-    for one in found:
-        await channel.acknowledge(one)
-    return term
-
-
-def _number(body: bytes) -> int:
-    if body.isdigit():
-        return int(body)
-    log.warning("not a term", action="ignore", body=repr(body[:64]))
-    return 0
-
-
 class Reign:
     """Performs what arrives on a partition's queue, in order, until the channel is lost."""
 
     def __init__(
         self,
         partition: int,
-        term: int,
         owner: Owner,
         channel: Channel,
+        records: Log,
         news: News,
         announce: Announce,
     ) -> None:
         self.partition = partition
-        self.term = term
         self.owner = owner
+        self.performed = 0
+        """Commands and facts carried out."""
+
         self._channel = channel
+        self._log = records
         self._news = news
         self._announce = announce
+        self._began_at = self._checkpoint_at = time.monotonic()
+        self._sequences: Counter[Address] = Counter()
+        self._behind: set[Address] = set()
+        """Inboxes that refused a batch and have taken none since."""
+
+        self._told: dict[Address, int] = {}
+        """How far each inbox has been told that the partition has come."""
+
+    @property
+    def term(self) -> int:
+        """The reign's number."""
+        return self._log.term
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts already."""
+        return time.monotonic() - self._began_at
+
+    def begin(self) -> int | None:
+        """Begin to serve, all records having been replayed; see ``Owner.begin``."""
+        older = self.owner.begin(
+            self._log.identity, self._news.now_ms(), whole=self._log.read_whole
+        )
+        for sender in list(self.owner.lives.values()):
+            if self._news.told(sender):
+                continue
+            self.node_ended(sender, clean=False)
+        return older
+
+    async def fill(self, since_ms: int) -> None:
+        """Replay what was written before the last checkpoint, while serving already.
+
+        Raises:
+            BrokerUnavailable: the log could not be read.
+        """
+        since = datetime.fromtimestamp(since_ms / 1000, UTC)
+        await self._log.older(since, self.owner.replay_older)
+        self.owner.filled(self._news.now_ms())
 
     async def perform(self, arrived: Arrived) -> None:
         """Carry out one batch and acknowledge it once all that follows from it was published.
@@ -89,11 +110,14 @@ class Reign:
             await self._perform_items(batch)
         await self.publish()
         await self._channel.acknowledge(arrived)
+        if self._log.wants_checkpoint:
+            await self._checkpoint()
 
     async def _perform_items(self, batch: CommandBatch) -> None:
         if batch.answers:
             self._news.heard(batch.sender)
         now_ms = self._news.now_ms()
+        self.performed += len(batch.items)
         for item in batch.items:
             envelope = bytes(item.envelope)
             try:
@@ -109,13 +133,38 @@ class Reign:
         self.owner.node_ended(sender, self._news.now_ms(), clean=clean)
 
     async def tick(self) -> None:
-        """Publish what has become due.
+        """Publish what has become due; make a checkpoint now and then.
 
         Raises:
             BrokerUnavailable: the reign is over.
         """
         self.owner.tick(self._news.now_ms())
         await self.publish()
+        await self._mark(set(self._behind))
+        age = time.monotonic() - self._checkpoint_at
+        if age > CHECKPOINT_SECONDS and self._log.has_grown:
+            await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        await self._log.checkpoint(self.owner.checkpoint())
+        self._checkpoint_at = time.monotonic()
+
+    async def _mark(self, inboxes: set[Address]) -> None:
+        """Tell inboxes how far their count has come, so that they see what they have missed."""
+        for to in inboxes:
+            try:
+                await self._channel.publish(self._batch(to, [], self.owner.serial), to)
+            except Unroutable:
+                pass  # it is gone, and whoever comes after it asks by itself
+            except Refused:
+                self._behind.add(to)
+                continue
+            self._behind.discard(to)
+
+    def _batch(self, to: Address, items: list[Raw], serial: int) -> bytes:
+        self._told[to] = serial
+        batch = DeliveryBatch(self.partition, self.term, self._sequences[to], serial, items)
+        return codec.encode(batch)
 
     async def publish(self) -> None:
         """Publish what the owner wants published, until it wants no more.
@@ -124,19 +173,31 @@ class Reign:
             BrokerUnavailable: the reign is over.
         """
         while (effects := self.owner.take()) is not None:
-            refused = await self._deliver(effects)
             await self._announce(effects.announcements)
+            refused = await self._append_and_deliver(effects)
+            serial = self.owner.serial
+            await self._mark({to for to in effects.marks if self._told.get(to, 0) < serial})
             await self._answer(effects.answers)
             self.owner.settle(refused)
 
-    async def _deliver(self, effects: Effects) -> frozenset[Address]:
+    async def _append_and_deliver(self, effects: Effects) -> frozenset[Address]:
+        appended = self._log.append(effects.records)
         tries = [
-            (to, asyncio.ensure_future(self._try(to, self._delivery(chunk))))
+            (to, asyncio.ensure_future(self._try(to, body, persistent=self.owner.persistent)))
             for to, envelopes in effects.deliveries.items()
-            for chunk in chunks(envelopes)
+            for body in self._batches(to, envelopes)
         ]
-        taken = await asyncio.gather(*(attempt for _, attempt in tries))
-        return frozenset(to for (to, _), ok in zip(tries, taken, strict=True) if not ok)
+        await asyncio.gather(appended, *(attempt for _, attempt in tries))
+        refused = frozenset(to for to, attempt in tries if not attempt.result())
+        self._behind |= refused
+        return refused
+
+    def _batches(self, to: Address, envelopes: list[bytes]) -> Iterator[bytes]:
+        packed = list(chunks(envelopes))
+        for number, chunk in enumerate(packed, 1):
+            self._sequences[to] += 1
+            serial = self.owner.serial if number == len(packed) else 0
+            yield self._batch(to, [Raw(envelope) for envelope in chunk], serial)
 
     async def _answer(self, answers: dict[str, list[bytes]]) -> None:
         """Whoever waited for an answer and is gone has no use for it: a refusal is no matter."""
@@ -149,13 +210,9 @@ class Reign:
             )
         )
 
-    def _delivery(self, chunk: list[bytes]) -> bytes:
-        items = [Raw(envelope) for envelope in chunk]
-        return codec.encode(DeliveryBatch(self.partition, self.term, items))
-
-    async def _try(self, to: Address, body: bytes) -> bool:
+    async def _try(self, to: Address, body: bytes, *, persistent: bool = False) -> bool:
         try:
-            await self._channel.publish(body, to)
+            await self._channel.publish(body, to, persistent=persistent)
         except (Unroutable, Refused):
             return False
         return True

@@ -1,9 +1,10 @@
 """One process of the router or the presence service: its connection, heartbeat and reigns."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import structlog
 from ulid import ULID
@@ -11,19 +12,22 @@ from ulid import ULID
 from shared.broker import topology
 from shared.broker.ports import Arrived, Broker, Channel, Connection, raise_when_lost
 from shared.errors import BrokerUnavailable
-from shared.messages.envelopes import Sender
+from shared.messages import codec
+from shared.messages.envelopes import CommandBatch, Sender
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Change, Leases
+from shared.ownership.log import Log
 from shared.ownership.news import News
-from shared.ownership.reign import Announce, Reign, announce_nothing, next_term
+from shared.ownership.reign import Announce, Reign, announce_nothing
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
 RETRY_SECONDS = 0.5
+KNOCK_SECONDS = 1.0
 
-MakeOwner = Callable[[Leases, bool], Owner]
-"""Make a partition's owner from the living nodes and whether this is its first reign ever."""
+MakeOwner = Callable[[Leases], Owner]
+"""Make a partition's owner, given the living nodes."""
 
 
 class Signal(Enum):
@@ -31,6 +35,9 @@ class Signal(Enum):
 
     DUE = "due"
     """Time has passed, or a node has ended."""
+
+    YIELD = "yield"
+    """Another replica should own the partition, and stands by for it."""
 
     LOST = "lost"
     """The channel is gone."""
@@ -45,14 +52,22 @@ class Reigning:
     due: bool = False
     """Whether ``Signal.DUE`` waits among the arrivals."""
 
+    stands_by: bool = False
+    """Whether it consumes the partition's commands: RabbitMQ chooses among those who do."""
+
 
 @dataclass
-class Presently:
+class Life:
     """One life of the replica's connection."""
 
     sender: Sender
+    connection: Connection
     publisher: Channel
     answers: str = ""
+
+
+Beside = Callable[[Life], Coroutine[Any, Any, None]]
+"""What else a replica does during one life of its connection."""
 
 
 class Replica:
@@ -71,6 +86,7 @@ class Replica:
         make_owner: MakeOwner,
         *,
         announce: Announce = announce_nothing,
+        beside: Beside | None = None,
     ) -> None:
         self.service = service
         self.process = str(ULID())
@@ -79,17 +95,17 @@ class Replica:
         self._node_id = node_id
         self._partitions = partitions
         self._make_owner = make_owner
+        self._beside = beside
         self._reigning: list[Reigning] = []
-        self._consuming: set[int] = set()
         self._news: News | None = None
-        self._presently: Presently | None = None
+        self._presently: Life | None = None
         self._lives = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Whether it consumes or stands by everywhere, and its heartbeat comes back."""
         fresh = self._news is not None and self._news.fresh
-        return fresh and len(self._consuming) == self._partitions
+        return fresh and all(one.stands_by for one in self._reigning)
 
     @property
     def owned(self) -> int:
@@ -110,7 +126,7 @@ class Replica:
                 log.warning("connection lost", action="reconnect", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def life(self) -> Presently:
+    async def life(self) -> Life:
         """Wait for the present connection."""
         while self._presently is None:
             await self._lives.wait()
@@ -129,6 +145,9 @@ class Replica:
                 group.create_task(news.listen())
                 group.create_task(news.beat())
                 group.create_task(self._tick())
+                group.create_task(self._knock())
+                if self._beside is not None:
+                    group.create_task(self._beside(await self.life()))
                 for partition in range(self._partitions):
                     group.create_task(self._serve(connection, news, partition))
         except* BrokerUnavailable as errors:
@@ -142,12 +161,48 @@ class Replica:
         channel = await connection.channel(prefetch=1000)
         await channel.declare(topology.POISON)
         sender = Sender(self._node_id, self.process, str(ULID()))
-        self._presently = Presently(sender, publisher)
+        self._presently = Life(sender, connection, publisher)
         self._lives.set()
-        return News(channel, self.service, self.process, terms=self._terms, apply=self._apply)
+        return News(
+            channel,
+            self.service,
+            self.process,
+            place=lambda: (self._terms(), self._standing_by()),
+            apply=self._apply,
+            beat_returned=self._balance,
+        )
 
     def _terms(self) -> dict[int, int]:
         return {p: one.reign.term for p, one in enumerate(self._reigning) if one.reign is not None}
+
+    def _standing_by(self) -> list[int]:
+        return [p for p, one in enumerate(self._reigning) if one.stands_by and one.reign is None]
+
+    def _balance(self) -> None:
+        """Give up what another replica should own: by ending the reign, for nothing else is safe.
+
+        A successor would overtake what a mere cancellation leaves unacknowledged.
+        """
+        if self._news is None:
+            return
+        owned = {p: one.reign.seconds for p, one in enumerate(self._reigning) if one.reign}
+        for partition in self._news.peers.due_to_others(owned, self._partitions):
+            self._reigning[partition].arrivals.put_nowait(Signal.YIELD)
+
+    async def _knock(self) -> None:
+        """Send an empty batch to where nobody reigns: the first that arrives begins a reign."""
+        while True:
+            await asyncio.sleep(KNOCK_SECONDS)
+            life = await self.life()
+            empty = codec.encode(CommandBatch(life.sender, "", []))
+            for partition in self._standing_by():
+                if self._news is None or self._news.peers.serve(partition):
+                    continue
+                to = topology.queue_address(topology.commands(self.service, partition))
+                try:
+                    await life.publisher.publish(empty, to)
+                except BrokerUnavailable as error:
+                    log.debug("not heard", action="knock", partition=partition, error=str(error))
 
     async def _tick(self) -> None:
         while True:
@@ -178,42 +233,77 @@ class Replica:
     async def _stand_by(self, connection: Connection, news: News, partition: int) -> None:
         one = self._reigning[partition]
         one.arrivals, one.due = asyncio.Queue(), False
+        await _unblocked(connection)
         channel = await connection.channel()
+        watch = asyncio.ensure_future(_report_loss(channel, one.arrivals))
         try:
             queue = topology.commands(self.service, partition)
-            await channel.declare(topology.terms(self.service, partition))
             await channel.declare(queue)
             await channel.consume(queue.name, one.arrivals.put_nowait)
-            self._consuming.add(partition)
-            await self._reign(channel, news, partition)
+            one.stands_by = True
+            arrived = await _next_arrived(one.arrivals)
+            reign = await self._begin(connection, channel, news, partition)
+            await self._reign(connection, reign, arrived)
         finally:
-            self._consuming.discard(partition)
+            watch.cancel()
+            one.stands_by = False
             one.reign = None
             await channel.close()
 
-    async def _reign(self, channel: Channel, news: News, partition: int) -> None:
-        one = self._reigning[partition]
-        watch = asyncio.ensure_future(_report_loss(channel, one.arrivals))
+    async def _begin(
+        self, connection: Connection, channel: Channel, news: News, partition: int
+    ) -> Reign:
+        owner = self._make_owner(news.leases)
+        records = Log(connection, channel, self.service, partition)
+        await records.begin(news.peers.highest_term(partition), owner.replay)
+        return Reign(partition, owner, channel, records, news, self.announce)
+
+    async def _reign(self, connection: Connection, reign: Reign, arrived: Arrived) -> None:
+        one = self._reigning[reign.partition]
+        one.reign = reign
+        older_ms = reign.begin()
+        log.debug("reign begins", action="reign", partition=reign.partition, term=reign.term)
+        filling = asyncio.ensure_future(_fill(reign, older_ms, one.arrivals))
         try:
-            arrived = await _next_arrived(one.arrivals)
-            terms = topology.terms(self.service, partition)
-            term = await next_term(channel, terms, news.term_heard(partition))
-            owner = self._make_owner(news.leases, term == 1)
-            reign = one.reign = Reign(partition, term, owner, channel, news, self.announce)
-            log.debug("reign begins", action="reign", partition=partition, term=reign.term)
-            await news.say_terms()
+            if self._news is not None:
+                await self._news.say_place()
             await reign.perform(arrived)
             while True:
                 match await one.arrivals.get():
                     case Arrived() as arrived:
+                        await _unblocked(connection)
                         await reign.perform(arrived)
                     case Signal.DUE:
                         one.due = False
+                        await _unblocked(connection)
                         await reign.tick()
+                    case Signal.YIELD:
+                        log.debug("reign given up", action="yield", partition=reign.partition)
+                        return
                     case Signal.LOST:
                         raise BrokerUnavailable("The channel was lost")
         finally:
-            watch.cancel()
+            filling.cancel()
+
+
+async def _unblocked(connection: Connection) -> None:
+    """Wait while the broker takes nothing: to try would only wear out what waits to be done."""
+    while connection.is_blocked:  # noqa: ASYNC110 - nobody tells when it ends
+        await asyncio.sleep(0.1)
+
+
+async def _fill(
+    reign: Reign, older_ms: int | None, arrivals: "asyncio.Queue[Arrived | Signal]"
+) -> None:
+    if older_ms is None:
+        return
+    try:
+        await reign.fill(older_ms)
+    except BrokerUnavailable as error:
+        log.warning("log not read", action="end", partition=reign.partition, error=str(error))
+        arrivals.put_nowait(Signal.LOST)
+    else:
+        arrivals.put_nowait(Signal.DUE)
 
 
 async def _report_loss(channel: Channel, arrivals: "asyncio.Queue[Arrived | Signal]") -> None:

@@ -88,6 +88,23 @@ def contains(grant: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return len(grant) == len(pattern)
 
 
+def overlaps(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether some topic meets both patterns.
+
+    ``*`` and ``#`` as the first word do not meet reserved topics (T4).
+    """
+    for pattern, first in ((one, other[0]), (other, one[0])):
+        if pattern[0] in {ONE_WORD, ANY_WORDS} and is_reserved(first):
+            return False
+    for words in zip(one, other, strict=False):
+        if ANY_WORDS in words:
+            return True
+        if ONE_WORD not in words and words[0] != words[1]:
+            return False
+    shared = min(len(one), len(other))
+    return one[shared:] + other[shared:] in {(), (ANY_WORDS,)}
+
+
 def user_word(user_id: str) -> str:
     """Write a user id as one word of a topic: every byte outside the grammar as ``%XX`` (T2)."""
     return "".join(

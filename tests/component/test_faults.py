@@ -46,9 +46,14 @@ async def test_bad_envelopes_are_put_aside_one_by_one_and_good_ones_around_them_
     [alice] = await place.people("alice")
     await alice.subscribe("good.topic")
     channel = await (await place.server.broker.connect("stranger")).channel()
-    good = codec.encode(RouteBroadcast("m1", "good.topic", b"1", answer=False))
-    fits = good if service == topology.ROUTER else b"\x00"
-    items = [Numbered(n, Raw(body)) for n, body in enumerate([fits, *BAD_ENVELOPES, fits], 1)]
+    around = [
+        codec.encode(RouteBroadcast(message_id, "good.topic", b"1", answer=False))
+        if service == topology.ROUTER
+        else b"\x00"
+        for message_id in ("m1", "m2")
+    ]
+    bodies = [around[0], *BAD_ENVELOPES, around[1]]
+    items = [Numbered(n, Raw(body)) for n, body in enumerate(bodies, 1)]
     batch = codec.encode(CommandBatch(STRANGER, "", items))
 
     for partition in range(place.server.settings.partitions):

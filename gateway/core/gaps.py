@@ -1,0 +1,134 @@
+"""PURE: what this node has been handed of each partition, and what is missing of it.
+
+An owner counts the batches for each inbox. At a hole in the count the node asks for what it has
+missed, and holds what comes until it has it, so that nothing is delivered out of order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.messages.envelopes import DeliveryBatch, ReplayEnded, TopicDelivery
+
+MAX_HELD = 10_000
+"""Deliveries of one partition that are held for a replay; then they go on without it."""
+
+PATIENCE = 10.0
+"""Seconds to wait for a replay."""
+
+Item = TopicDelivery | ReplayEnded
+
+
+@dataclass
+class Track:
+    """What is known of one partition."""
+
+    term: int = 0
+    sequence: int = 0
+    serial: int = 0
+    """All kept broadcasts up to here that this node wants have come."""
+
+    asked: int = 0
+    """Replays that are on their way."""
+
+    asked_at: float = 0.0
+    live: list[TopicDelivery] = field(default_factory=list)
+    again: dict[int, TopicDelivery] = field(default_factory=dict)
+    """By serial."""
+
+    def ask(self, now: float) -> int:
+        """Begin to wait for a replay; return the serial after which it is to begin."""
+        self.asked += 1
+        self.asked_at = now
+        return self.serial
+
+    def release(self) -> list[TopicDelivery]:
+        """Wait no longer; return what was held and replayed, in order."""
+        merged = list(_merged(self.live, self.again))
+        self.live, self.again, self.asked = [], {}, 0
+        return merged
+
+
+@dataclass
+class Arrival:
+    """What follows from a batch."""
+
+    deliver: list[TopicDelivery] = field(default_factory=list)
+    ask_after: int | None = None
+    """Ask the owner for what came after this serial."""
+
+    lost: int = 0
+    """Broadcasts that may have been missed and cannot be had again."""
+
+
+class Gaps:
+    """The counts of all partitions."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[int, Track] = {}
+
+    def begin(self, *, now: float) -> dict[int, int]:
+        """Begin with a new inbox; return the serial after which to ask, by partition.
+
+        What the old one held is lost with it.
+        """
+        for track in self._tracks.values():
+            track.term = track.sequence = track.asked = 0
+            track.live, track.again = [], {}
+        return {partition: track.ask(now) for partition, track in self._tracks.items()}
+
+    def is_outdated(self, batch: DeliveryBatch) -> bool:
+        """Whether the batch is of a reign that is over."""
+        track = self._tracks.get(batch.partition)
+        return track is not None and batch.term < track.term
+
+    def take(self, batch: DeliveryBatch, items: list[Item], *, now: float) -> Arrival:
+        """Take a batch in; return what is to be done now, in order."""
+        track = self._tracks.setdefault(batch.partition, Track())
+        if batch.term > track.term:
+            track.term, track.sequence = batch.term, 0
+        arrival = Arrival()
+        if batch.sequence > track.sequence + bool(items):
+            arrival.ask_after = track.ask(now)
+        track.sequence = max(track.sequence, batch.sequence)
+        for item in items:
+            self._put(track, item, arrival)
+        if len(track.live) > MAX_HELD:
+            arrival.deliver += track.release()
+        if not track.asked:
+            serials = [one.serial for one in arrival.deliver]
+            track.serial = max(track.serial, batch.serial, *serials)
+        return arrival
+
+    def _put(self, track: Track, item: Item, arrival: Arrival) -> None:
+        match item:
+            case ReplayEnded():
+                track.asked = max(0, track.asked - 1)
+                if not track.asked:
+                    arrival.lost += item.lost
+                    arrival.deliver += track.release()
+            case TopicDelivery(replayed=True):
+                if track.asked:
+                    track.again[item.serial] = item
+            case _ if track.asked:
+                track.live.append(item)
+            case _:
+                arrival.deliver.append(item)
+
+    def overdue(self, *, now: float) -> list[tuple[int, list[TopicDelivery]]]:
+        """Return what has waited too long for a replay, by partition; it goes on without."""
+        return [
+            (partition, track.release())
+            for partition, track in self._tracks.items()
+            if track.asked and now - track.asked_at > PATIENCE
+        ]
+
+
+def _merged(live: list[TopicDelivery], again: dict[int, TopicDelivery]) -> Iterator[TopicDelivery]:
+    """Put what was replayed in its place among what came meanwhile, each once."""
+    came = {one.serial for one in live}
+    missing = [again[serial] for serial in sorted(again.keys() - came)]
+    for one in live:
+        while missing and one.serial and missing[0].serial < one.serial:
+            yield missing.pop(0)
+        yield one
+    yield from missing

@@ -1,0 +1,134 @@
+"""Direct messages to the sockets: each is served, or goes back to where its user is known."""
+
+from gateway.connection import Connection
+from gateway.core.connections import Connections
+from gateway.handover import Handover, Parcel
+from gateway.metrics import Metrics
+from gateway.outbox import text_frame
+from gateway.uplink import Uplink
+from shared.broker.batching import Packer
+from shared.messages import codec, frames
+from shared.messages.envelopes import (
+    DirectDelivery,
+    DirectMessageReturned,
+    DirectReceipt,
+    MailboxAsked,
+)
+
+
+class Directs:
+    """Hands direct messages to their users' connections (R2, R4). Nothing here waits."""
+
+    def __init__(
+        self,
+        node_id: str,
+        connections: Connections[Connection],
+        uplink: Uplink,
+        receipts: Packer,
+        metrics: Metrics,
+    ) -> None:
+        self._node_id = node_id
+        self._connections = connections
+        self._uplink = uplink
+        self._receipts = receipts
+        self._metrics = metrics
+
+    def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
+        """Take a message from the broker."""
+        self._offer(Handover(delivery, parcel))
+
+    def released(self, connection: Connection) -> None:
+        """The connection's Welcome is written: give it what was held for it (S7)."""
+        held, connection.held = connection.held, []
+        for handover in held:
+            handover.waiting.discard(connection.id)
+            self._offer_to(handover, [connection])
+
+    def gone(self, connection: Connection) -> None:
+        """The connection is gone: find another place for what it has not taken."""
+        held, connection.held = connection.held, []
+        for handover in (*held, *connection.unconfirmed.clear()):
+            handover.waiting.discard(connection.id)
+            if handover.settled or handover.waiting:
+                continue
+            if handover.delivery.connection_id:
+                self._give_back(handover)
+            else:  # another connection of the user may have come here since
+                self._offer(handover)
+
+    def confirmed(self, connection: Connection, message_ids: list[str]) -> None:
+        """The client has these messages."""
+        connection.confirms = True
+        for handover in connection.unconfirmed.confirm(message_ids):
+            self._served(handover, [connection.id])
+        if connection.has_lapsed:
+            connection.has_lapsed = False
+            self._uplink.ask_mailbox(MailboxAsked(connection.user_id, connection.id))
+
+    def lapsed(self, connection: Connection, handover: Handover) -> None:
+        """The client has not confirmed the message in time."""
+        connection.has_lapsed = True
+        handover.waiting.discard(connection.id)
+        handover.unconfirmed = True
+        if not handover.waiting:
+            self._give_back(handover)
+
+    def _offer(self, handover: Handover) -> None:
+        delivery = handover.delivery
+        if delivery.connection_id:
+            one = self._connections.get(delivery.connection_id)
+            self._offer_to(handover, [one] if one is not None else [])
+        else:
+            self._offer_to(handover, self._connections.of_user(delivery.target_user))
+
+    def _offer_to(self, handover: Handover, connections: list[Connection]) -> None:
+        frame = text_frame(frames.direct_delivery(handover.delivery)) if connections else b""
+        taken = [one.id for one in connections if _takes(one, handover, frame)]
+        if taken:
+            self._served(handover, taken)
+        elif not handover.waiting:
+            self._give_back(handover)
+        elif handover.delivery.report_to and any(one.welcomed for one in connections):
+            self._report(handover.delivery, [], pending=True)
+
+    def _served(self, handover: Handover, taken: list[str]) -> None:
+        self._metrics.direct_deliveries.inc(len(taken))
+        self._report(handover.delivery, taken)
+        if handover.settle():
+            handover.parcel.settle()
+
+    def _give_back(self, handover: Handover) -> None:
+        """Hand the message back; the broker keeps it here until it has it there."""
+        if not handover.settle():
+            return
+        back = DirectMessageReturned(handover.delivery, handover.unconfirmed)
+        confirmed = self._uplink.returned(back).confirmed
+        confirmed.add_done_callback(lambda _: handover.parcel.settle())
+        self._report(handover.delivery, [])
+
+    def _report(
+        self, delivery: DirectDelivery, delivered_to: list[str], *, pending: bool = False
+    ) -> None:
+        if delivery.report_to:
+            receipt = DirectReceipt(delivery.ask, self._node_id, delivered_to, pending)
+            self._receipts.add(delivery.report_to, codec.encode(receipt))
+
+
+def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
+    """Offer a message to a connection; return whether that has served it already."""
+    message_id = handover.delivery.message_id
+    if not connection.welcomed:
+        connection.held.append(handover)
+        handover.waiting.add(connection.id)
+        return False
+    if not connection.confirms:
+        return connection.write_direct(message_id, frame)
+    if connection.unconfirmed.has_confirmed(message_id):
+        return True
+    if connection.unconfirmed.full:
+        connection.has_lapsed = handover.unconfirmed = True
+        return False
+    handover.waiting.add(connection.id)
+    if connection.unconfirmed.add(handover):
+        connection.write(frame)
+    return False

@@ -1,0 +1,111 @@
+"""What a client has missed of what it subscribes to, page by page as its socket drains (H3, H4)."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from ulid import ULID
+
+from gateway.connection import Connection
+from gateway.node import Node
+from shared.errors import BrokerUnavailable, OutcomeUnknown, ReplayBroken, SlowConsumer
+from shared.messages import frames
+from shared.messages.client import RecoverFrom
+from shared.messages.envelopes import Recovered, RecoveryAsked
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Source:
+    """One partition's part of what was missed of one pattern."""
+
+    pattern: str
+    start: RecoverFrom
+    partition: int
+    page: Recovered | None = None
+
+
+class Recovery:
+    """The replay that comes with one subscription.
+
+    From its making on the connection's broadcasts are kept back, so that they come after it.
+    """
+
+    def __init__(self, node: Node, connection: Connection, wanted: dict[str, RecoverFrom]) -> None:
+        self._node = node
+        self._connection = connection
+        self._sources = [
+            Source(pattern, start, partition)
+            for pattern, start in wanted.items()
+            for partition in node.uplink.partitions_of(pattern)
+        ]
+        self._replay = connection.begin_replay() if wanted else None
+
+    async def begin(self) -> dict[str, bool]:
+        """Return for each pattern whether all that was missed of it will be replayed.
+
+        Raises:
+            OutcomeUnknown: not all owners have answered in time.
+            BrokerUnavailable: not all could be asked.
+        """
+        await asyncio.gather(*(self._turn_page(source) for source in self._sources))
+        recovered: dict[str, bool] = {}
+        for source in self._sources:
+            whole = source.page is not None and source.page.recovered
+            recovered[source.pattern] = recovered.get(source.pattern, True) and whole
+        self._sources = [one for one in self._sources if recovered[one.pattern]]
+        return recovered
+
+    async def replay(self) -> None:
+        """Write it all, then what was kept back meanwhile."""
+        try:
+            for source in self._sources:
+                await self._read(source)
+        except (BrokerUnavailable, OutcomeUnknown, SlowConsumer) as error:
+            log.info("replay broken", action="end", connection=self._connection.id)
+            self._connection.end(error if isinstance(error, SlowConsumer) else ReplayBroken())
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Go on with what comes now."""
+        if self._replay is None:
+            return
+        self._replay = None
+        wanting = self._node.subscriptions.wanting
+        self._connection.end_replay(lambda one: self._connection in wanting(one.topic))
+
+    async def _read(self, source: Source) -> None:
+        while source.page is not None and source.pattern in self._connection.session.patterns:
+            self._write(source.page)
+            if not source.page.more:
+                return
+            await self._connection.drained()
+            await self._turn_page(source)
+            if not source.page.recovered:
+                raise BrokerUnavailable("History has moved on")
+
+    def _write(self, page: Recovered) -> None:
+        written = self._replay.written if self._replay is not None else set()
+        missed = [
+            one
+            for one in page.messages
+            if one.message_id not in written and one.except_connection != self._connection.id
+        ]
+        written.update(one.message_id for one in missed)
+        self._connection.reply([frames.topic_delivery(one) for one in missed])
+
+    async def _turn_page(self, source: Source) -> None:
+        start = source.start
+        command = RecoveryAsked(
+            ask=f"recovery_{ULID()}",
+            pattern=source.pattern,
+            since_ms=start.since,
+            position=None if start.offset is None else (start.epoch or "", start.offset),
+            after_serial=source.page.serial if source.page else 0,
+        )
+        answer = self._node.answers.one(command.ask)
+        self._node.uplink.ask_missed(source.partition, command)
+        page = await answer
+        source.page = page if isinstance(page, Recovered) else None

@@ -1,0 +1,229 @@
+"""A partition's log: its owner appends to it, and whoever owns the partition next reads it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+from msgspec import Raw
+from ulid import ULID
+
+from shared.broker import topology
+from shared.broker.batching import chunks
+from shared.broker.ports import Arrived, Channel, Connection, Start
+from shared.errors import BrokerUnavailable
+from shared.messages import codec
+from shared.messages.records import (
+    CheckpointBegan,
+    CheckpointEnded,
+    Landmark,
+    LogBatch,
+    Record,
+    ReignBegan,
+)
+from shared.ownership.landmark import move_landmark
+
+log = structlog.get_logger()
+
+READ_AHEAD = 200
+READ_SECONDS = 5.0
+WINDOW_BYTES = 1_048_576
+"""What of a checkpoint waits for its confirm at the same time."""
+
+CHECKPOINT_BYTES = topology.LOG_BYTES // 8
+"""What is appended between two checkpoints at most: the log never loses its last one."""
+
+Replay = Callable[[Record], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One batch as it was found in the log."""
+
+    place: int
+    size: int
+    term: int
+    records: list[Record]
+
+
+class Log:
+    """The log of one partition during one reign, whose ``channel`` alone appends."""
+
+    def __init__(
+        self, connection: Connection, channel: Channel, service: str, partition: int
+    ) -> None:
+        self.identity = ""
+        """ULID of the log's first reign."""
+
+        self.term = 0
+        self._connection = connection
+        self._channel = channel
+        self._queue = topology.log(service, partition)
+        self._landmarks = topology.terms(service, partition)
+        self._began = ""
+        self._from_its_start = False
+        self._next_place = 0
+        self._appended = 0
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether every record there is was replayed, not only those since a checkpoint."""
+        return self._from_its_start
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether so much was appended since the last one that the log should not wait."""
+        return self._appended >= CHECKPOINT_BYTES
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether anything was appended since the last checkpoint."""
+        return self._appended > 0
+
+    async def begin(self, heard: int, replay: Replay) -> None:
+        """Open a reign with a term above ``heard``, and replay what came before it.
+
+        Raises:
+            BrokerUnavailable: the reign is over before it began.
+        """
+        await self._channel.declare(self._landmarks)
+        await self._channel.declare(self._queue)
+        landmark = await move_landmark(
+            self._channel,
+            self._landmarks,
+            lambda last: Landmark(max(last.term, heard) + 1, last.checkpoint, last.place),
+        )
+        self.term = landmark.term
+        self._began = str(ULID())
+        await self.append([codec.encode(ReignBegan(self._began))])
+        await self._replay(landmark, replay)
+
+    def append(self, records: Iterable[bytes]) -> "asyncio.Future[list[None]]":
+        """Append records, before anything that is published from now on.
+
+        The future is done once the broker has them; with BrokerUnavailable the reign is over, and
+        they may be there or not.
+        """
+        batches = [
+            codec.encode(LogBatch(self.term, [Raw(record) for record in chunk]))
+            for chunk in chunks(records)
+        ]
+        self._next_place += len(batches)
+        self._appended += sum(map(len, batches))
+        to = topology.queue_address(self._queue)
+        return asyncio.gather(
+            *(self._channel.publish(batch, to, persistent=True) for batch in batches)
+        )
+
+    async def checkpoint(self, state: Iterable[bytes]) -> None:
+        """Append records that rebuild the whole state, so that none before them need be read.
+
+        Raises:
+            BrokerUnavailable: the reign is over; the last checkpoint still counts.
+        """
+        began = CheckpointBegan(str(ULID()), self.identity)
+        earliest = self._next_place
+        await self.append([codec.encode(began)])
+        for window in _windows(state):
+            await self.append(window)
+        await self.append([codec.encode(CheckpointEnded(began.checkpoint))])
+        place = await self._find(began, earliest)
+        await move_landmark(
+            self._channel,
+            self._landmarks,
+            lambda _: Landmark(self.term, began.checkpoint, place),
+        )
+        self._appended = 0
+
+    async def older(self, start: Start, replay: Replay) -> None:
+        """Replay what was appended from a moment on until this reign began.
+
+        Raises:
+            BrokerUnavailable: the log could not be read.
+        """
+        async with aclosing(self._read(start)) as batches:
+            async for batch in batches:
+                for record in batch.records:
+                    if record == ReignBegan(self._began):
+                        return
+                    replay(record)
+
+    async def _replay(self, landmark: Landmark, replay: Replay) -> None:
+        """Replay from the last checkpoint on, or from the start of the log if there is none."""
+        highest = 0
+        expected = True
+        async with aclosing(self._read(landmark.place)) as batches:
+            async for batch in batches:
+                if expected:
+                    self._recognise(batch, landmark)
+                    expected = False
+                self._appended += batch.size
+                if batch.term < highest:
+                    continue  # an owner that was deposed and did not know it yet
+                highest = batch.term
+                if highest > self.term:
+                    raise BrokerUnavailable("The log is ahead of its landmark", term=highest)
+                for record in batch.records:
+                    if record == ReignBegan(self._began):
+                        self._next_place = batch.place + 1
+                        return
+                    replay(record)
+
+    def _recognise(self, first: Read, landmark: Landmark) -> None:
+        """Make sure that nothing is missing: reading a truncated log gives no error."""
+        match first.records[:1]:
+            case [CheckpointBegan() as began] if began.checkpoint == landmark.checkpoint:
+                self.identity = began.log
+            case [ReignBegan() as began] if first.place == 0 and not landmark.checkpoint:
+                self.identity = began.reign
+                self._from_its_start = True
+            case other:
+                name = self._queue.name
+                log.error("the log has lost its beginning", log=name, action="refuse", found=other)
+                raise BrokerUnavailable("The log has lost its beginning", log=name)
+
+    async def _find(self, began: CheckpointBegan, earliest: int) -> int:
+        """Return where in the log a checkpoint begins; places may be skipped."""
+        async with aclosing(self._read(earliest)) as batches:
+            async for batch in batches:
+                if began in batch.records:
+                    return batch.place
+        raise BrokerUnavailable("The log could not be read")
+
+    async def _read(self, start: Start) -> AsyncGenerator[Read, None]:
+        channel = await self._connection.channel(READ_AHEAD)
+        arrivals: asyncio.Queue[Arrived] = asyncio.Queue()
+        try:
+            await channel.read(self._queue.name, start, arrivals.put_nowait)
+            while True:
+                async with asyncio.timeout(READ_SECONDS):
+                    arrived = await arrivals.get()
+                yield _decoded(arrived)
+                await channel.acknowledge(arrived)
+        except TimeoutError as error:
+            raise BrokerUnavailable("The log could not be read in time") from error
+        finally:
+            await channel.close()
+
+
+def _windows(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    window: list[bytes] = []
+    size = 0
+    for record in records:
+        window.append(record)
+        size += len(record)
+        if size >= WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+    yield window
+
+
+def _decoded(arrived: Arrived) -> Read:
+    try:
+        batch = codec.decode(arrived.body, codec.LOG_BATCH)
+        records = [codec.decode(bytes(one), codec.RECORD) for one in batch.records]
+    except codec.Undecodable:
+        log.exception("bad record", action="ignore", place=arrived.place)
+        return Read(arrived.place, len(arrived.body), 0, [])
+    return Read(arrived.place, len(arrived.body), batch.term, records)
