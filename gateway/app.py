@@ -50,7 +50,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
         settings.node_id, Fanout(subscriptions), directs, answers, uplink, receipts, metrics
     )
     membership = Membership(
-        broker, settings.node_id, uplink, downlink, receipts, subscriptions, connections
+        broker, settings.node_id, uplink, downlink, receipts, metrics, subscriptions, connections
     )
     return Node(
         settings,

@@ -177,7 +177,7 @@ class Conversation:
         try:
             mint = self._node.mint.next(ULID())
             effect = self._session.receive(text, mint=mint, now=time.monotonic())
-            self._node.metrics.commands.labels(type(effect).__name__).inc()
+            self._node.metrics.command(effect)
             self._perform(effect)
         except Exception:
             self._window.release()

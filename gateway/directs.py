@@ -92,7 +92,7 @@ class Directs:
             self._report(handover.delivery, [], pending=True)
 
     def _served(self, handover: Handover, taken: list[str]) -> None:
-        self._metrics.direct_deliveries.inc(len(taken))
+        self._metrics.direct_deliveries(len(taken))
         self._report(handover.delivery, taken)
         if handover.settle():
             handover.parcel.settle()

@@ -44,27 +44,27 @@ class Downlink:
 
     def begin(self) -> None:
         """Begin with a new inbox: ask for what the old one may have held."""
-        for partition, serial in self._gaps.begin(now=time.monotonic()).items():
-            self._uplink.ask_replay(partition, serial)
+        for partition, ask in self._gaps.begin(now=time.monotonic()).items():
+            self._uplink.ask_replay(partition, ask)
 
     def inbox(self, body: bytes) -> None:
         """Perform a batch of topic deliveries."""
-        self._metrics.batches.labels(topology.ROUTER).inc()
         try:
             batch = codec.decode(body, codec.DELIVERY_BATCH)
             items = [codec.decode(bytes(item), codec.TOPIC_DELIVERY) for item in batch.items]
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
             return
+        self._metrics.batches.labels(topology.ROUTER).inc(bool(items))
         partition = batch.partition
         if self._gaps.is_outdated(batch):
             log.warning("lower term", action="drop", partition=partition, term=batch.term)
             return
         arrival = self._gaps.take(batch, items, now=time.monotonic())
-        if arrival.ask_after is not None:
+        if arrival.ask is not None:
             log.info("deliveries missing", action="ask", partition=partition)
             self._metrics.gaps.inc()
-            self._uplink.ask_replay(partition, arrival.ask_after)
+            self._uplink.ask_replay(partition, arrival.ask)
         self._metrics.lost.inc(arrival.lost)
         self._deliver(partition, arrival.deliver)
 
@@ -77,7 +77,7 @@ class Downlink:
     def _deliver(self, partition: int, deliveries: list[TopicDelivery]) -> None:
         for delivery in deliveries:
             written = self._fanout.to_topic(delivery, partition)
-            self._metrics.topic_deliveries.inc(written)
+            self._metrics.topic_deliveries(written)
             if delivery.report_to:
                 receipt = Receipt(delivery.ask, self._node_id, written)
                 self._receipts.add(delivery.report_to, codec.encode(receipt))

@@ -16,6 +16,7 @@ from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.downlink import Downlink
+from gateway.metrics import Metrics
 from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
@@ -59,6 +60,7 @@ class Membership:
         uplink: Uplink,
         downlink: Downlink,
         receipts: Packer,
+        metrics: Metrics,
         subscriptions: Subscriptions[Connection],
         connections: Connections[Connection],
     ) -> None:
@@ -68,6 +70,7 @@ class Membership:
         self._uplink = uplink
         self._downlink = downlink
         self._receipts = receipts
+        self._metrics = metrics
         self._subscriptions = subscriptions
         self._connections = connections
         self._boot: Boot | None = None
@@ -177,7 +180,8 @@ class Membership:
     async def _renew_lease(self, boot: Boot) -> None:
         to = topology.fanout_address(topology.FROM_GATEWAYS)
         while not self._leaving:
-            lease = Lease(boot.sender, wall_clock_ms(), len(self._connections))
+            counts = (len(self._connections), self._metrics.heard, self._metrics.written)
+            lease = Lease(boot.sender, wall_clock_ms(), *counts)
             try:
                 await boot.publisher.publish(codec.encode(lease), to)
             except Unroutable:

@@ -11,7 +11,10 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, connections: Callable[[], float]) -> None:
         gauge = Gauge("realtime_gateway_connections", "Open WebSockets", registry=registry)
         gauge.set_function(connections)
-        self.commands = Counter(
+        self.heard = self.written = 0
+        """Messages from clients, and deliveries to them; for the lease."""
+
+        self._commands = Counter(
             "realtime_gateway_commands", "Messages from clients", ["effect"], registry=registry
         )
         self.errors = Counter(
@@ -20,10 +23,10 @@ class Metrics:
         self.batches = Counter(
             "realtime_gateway_batches", "Batches from owners", ["service"], registry=registry
         )
-        self.topic_deliveries = Counter(
+        self._topic_deliveries = Counter(
             "realtime_gateway_topic_deliveries", "Broadcasts written", registry=registry
         )
-        self.direct_deliveries = Counter(
+        self._direct_deliveries = Counter(
             "realtime_gateway_direct_deliveries", "Direct messages written", registry=registry
         )
         self.receipts_dropped = Counter(
@@ -40,3 +43,18 @@ class Metrics:
         self.closes = Counter(
             "realtime_gateway_closes", "Conversations ended by us", ["code"], registry=registry
         )
+
+    def command(self, effect: object) -> None:
+        """Count a message from a client by what it leads to."""
+        self.heard += 1
+        self._commands.labels(type(effect).__name__).inc()
+
+    def topic_deliveries(self, written: int) -> None:
+        """Count broadcasts written."""
+        self.written += written
+        self._topic_deliveries.inc(written)
+
+    def direct_deliveries(self, written: int) -> None:
+        """Count direct messages written."""
+        self.written += written
+        self._direct_deliveries.inc(written)

@@ -138,9 +138,9 @@ class Uplink:
         """
         self._router[partition].submit(codec.encode(command))
 
-    def ask_replay(self, partition: int, after_serial: int) -> None:
+    def ask_replay(self, partition: int, command: ReplayAsked) -> None:
         """Ask a partition for what this node has missed."""
-        self._router[partition].insist(codec.encode(ReplayAsked(after_serial)))
+        self._router[partition].insist(codec.encode(command))
 
     def partitions_of(self, pattern: str) -> list[int]:
         """Return the partitions of the router that may know of a pattern's topics."""

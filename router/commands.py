@@ -164,7 +164,9 @@ class RouterOwner(PartitionOwner[Unanswered]):
         if published is None:
             published = self._published(command, message_id, process, number, now_ms)
             if not repeat and used is None:
-                published = self._keep(published, command, now_ms)
+                published = self._keep(published, command)
+        if command.idempotency_key and used is None:
+            self._use_key(command, published, now_ms)
         planned = plan(command, self.table, self.leases.alive)
         delivery = _addressed(delivery_of(published), command, answers)
         packed = codec.encode(delivery)
@@ -196,25 +198,27 @@ class RouterOwner(PartitionOwner[Unanswered]):
             except_connection=command.except_connection,
         )
 
-    def _keep(self, published: Published, command: RouteBroadcast, now_ms: int) -> Published:
-        """Write down what must be known later; return the message with its place in history."""
-        if command.idempotency_key:
-            self._write(
-                KeyUsed(
-                    command.from_user,
-                    command.idempotency_key,
-                    published.message_id,
-                    published.process,
-                    published.number,
-                    now_ms,
-                )
-            )
+    def _keep(self, published: Published, command: RouteBroadcast) -> Published:
+        """Take the message into the history, if it is to be kept; return it with its place."""
         if command.presence or command.live_only or not self._namespaces.keep(command.topic):
             return published
         place = self.history.next_place(command.topic)
         kept = replace(published, serial=place.serial, epoch=place.epoch, offset=place.offset)
         self._write(kept)
         return kept
+
+    def _use_key(self, command: RouteBroadcast, done: Published, now_ms: int) -> None:
+        """Write down what was done under the key (A7): after the message, for it says it is."""
+        self._write(
+            KeyUsed(
+                command.from_user,
+                command.idempotency_key,
+                done.message_id,
+                done.process,
+                done.number,
+                now_ms,
+            )
+        )
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget what a life wanted; see ``Owner``."""

@@ -48,8 +48,10 @@ class Queries:
         self.history.epoch = self.history.epoch or log
         if whole:
             return None
+        since_ms = now_ms - self._namespaces.longest_ms - MARGIN_MS
         self._older = self._namespaces.history()
-        return now_ms - self._namespaces.longest_ms - MARGIN_MS
+        self._older.began(since_ms)
+        return since_ms
 
     def replay_older(self, published: Published) -> None:
         """Take in a message from before the last checkpoint."""
@@ -96,12 +98,13 @@ class Queries:
         self, command: ReplayAsked, table: InterestTable, node_id: str
     ) -> Iterator[TopicDelivery | ReplayEnded]:
         """Yield what a node may have missed."""
+        known = node_id in table.reported  # unsure means send everything
         replay = self.history.replay(
-            command.after_serial, lambda topic: node_id in table.wanted_by(topic)
+            command.after_serial, lambda topic: not known or node_id in table.wanted_by(topic)
         )
         for published in replay.messages:
             yield delivery_of(published, replayed=True)
-        yield ReplayEnded(replay.lost)
+        yield ReplayEnded(command.ask, replay.lost)
 
 
 def delivery_of(published: Published, *, replayed: bool = False) -> TopicDelivery:

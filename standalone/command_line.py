@@ -10,6 +10,7 @@ from shared.settings import WrongSettings
 from standalone import embedded
 from standalone.talk import dm, pub, sub
 from standalone.tokens import development_token
+from standalone.watch import cluster
 
 
 def main() -> None:
@@ -51,5 +52,5 @@ def token(user: str, ttl_seconds: int, claims: str) -> None:
     click.echo(development_token(user, ttl_seconds, further))
 
 
-for command in (sub, pub, dm):
+for command in (sub, pub, dm, cluster):
     commands.add_command(command)

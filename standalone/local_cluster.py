@@ -136,14 +136,15 @@ class LocalCluster:
             NotStarted: one ended, or was not ready in time; its log is in the message.
         """
         for number in range(1, self.routers + 1):
-            self._add("router", f"router-{number}")
+            self.add("router", f"router-{number}")
         for number in range(1, self.presence + 1):
-            self._add("presence_service", f"presence-{number}")
+            self.add("presence_service", f"presence-{number}")
         for number, port in enumerate(self.gateway_ports, 1):
-            self._add("gateway", f"gateway-{number}", REALTIME_PORT=str(port))
+            self.add("gateway", f"gateway-{number}", REALTIME_PORT=str(port))
         self.wait_ready()
 
-    def _add(self, module: str, node_id: str, **own: str) -> None:
+    def add(self, module: str, node_id: str, **own: str) -> Service:
+        """Start one more process."""
         environment = {
             "REALTIME_MODE": "development",
             "REALTIME_AMQP_URL": self.amqp_url,
@@ -153,6 +154,7 @@ class LocalCluster:
         service = Service(module, node_id, environment, self.logs / f"{node_id}.log")
         service.start()
         self.services.append(service)
+        return service
 
     def wait_ready(self) -> None:
         """Wait until every process that runs is ready.

@@ -7,7 +7,7 @@ missed, and holds what comes until it has it, so that nothing is delivered out o
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import DeliveryBatch, ReplayEnded, TopicDelivery
+from shared.messages.envelopes import DeliveryBatch, ReplayAsked, ReplayEnded, TopicDelivery
 
 MAX_HELD = 10_000
 """Deliveries of one partition that are held for a replay; then they go on without it."""
@@ -27,24 +27,25 @@ class Track:
     serial: int = 0
     """All kept broadcasts up to here that this node wants have come."""
 
-    asked: int = 0
-    """Replays that are on their way."""
+    asks: int = 0
+    """How often a replay was asked for."""
 
+    waits: bool = False
     asked_at: float = 0.0
     live: list[TopicDelivery] = field(default_factory=list)
     again: dict[int, TopicDelivery] = field(default_factory=dict)
     """By serial."""
 
-    def ask(self, now: float) -> int:
-        """Begin to wait for a replay; return the serial after which it is to begin."""
-        self.asked += 1
-        self.asked_at = now
-        return self.serial
+    def ask(self, now: float) -> ReplayAsked:
+        """Begin to wait for a replay; return what to ask for."""
+        self.asks += 1
+        self.waits, self.asked_at = True, now
+        return ReplayAsked(self.asks, self.serial)
 
     def release(self) -> list[TopicDelivery]:
         """Wait no longer; return what was held and replayed, in order."""
         merged = list(_merged(self.live, self.again))
-        self.live, self.again, self.asked = [], {}, 0
+        self.live, self.again, self.waits = [], {}, False
         return merged
 
 
@@ -53,9 +54,7 @@ class Arrival:
     """What follows from a batch."""
 
     deliver: list[TopicDelivery] = field(default_factory=list)
-    ask_after: int | None = None
-    """Ask the owner for what came after this serial."""
-
+    ask: ReplayAsked | None = None
     lost: int = 0
     """Broadcasts that may have been missed and cannot be had again."""
 
@@ -66,13 +65,13 @@ class Gaps:
     def __init__(self) -> None:
         self._tracks: dict[int, Track] = {}
 
-    def begin(self, *, now: float) -> dict[int, int]:
-        """Begin with a new inbox; return the serial after which to ask, by partition.
+    def begin(self, *, now: float) -> dict[int, ReplayAsked]:
+        """Begin with a new inbox; return what to ask for, by partition.
 
         What the old one held is lost with it.
         """
         for track in self._tracks.values():
-            track.term = track.sequence = track.asked = 0
+            track.term = track.sequence = 0
             track.live, track.again = [], {}
         return {partition: track.ask(now) for partition, track in self._tracks.items()}
 
@@ -88,13 +87,13 @@ class Gaps:
             track.term, track.sequence = batch.term, 0
         arrival = Arrival()
         if batch.sequence > track.sequence + bool(items):
-            arrival.ask_after = track.ask(now)
+            arrival.ask = track.ask(now)
         track.sequence = max(track.sequence, batch.sequence)
         for item in items:
             self._put(track, item, arrival)
         if len(track.live) > MAX_HELD:
             arrival.deliver += track.release()
-        if not track.asked:
+        if not track.waits:
             serials = [one.serial for one in arrival.deliver]
             track.serial = max(track.serial, batch.serial, *serials)
         return arrival
@@ -102,14 +101,13 @@ class Gaps:
     def _put(self, track: Track, item: Item, arrival: Arrival) -> None:
         match item:
             case ReplayEnded():
-                track.asked = max(0, track.asked - 1)
-                if not track.asked:
+                if track.waits and item.ask == track.asks:
                     arrival.lost += item.lost
                     arrival.deliver += track.release()
             case TopicDelivery(replayed=True):
-                if track.asked:
+                if track.waits:
                     track.again[item.serial] = item
-            case _ if track.asked:
+            case _ if track.waits:
                 track.live.append(item)
             case _:
                 arrival.deliver.append(item)
@@ -119,7 +117,7 @@ class Gaps:
         return [
             (partition, track.release())
             for partition, track in self._tracks.items()
-            if track.asked and now - track.asked_at > PATIENCE
+            if track.waits and now - track.asked_at > PATIENCE
         ]
 
 
@@ -128,7 +126,15 @@ def _merged(live: list[TopicDelivery], again: dict[int, TopicDelivery]) -> Itera
     came = {one.serial for one in live}
     missing = [again[serial] for serial in sorted(again.keys() - came)]
     for one in live:
-        while missing and one.serial and missing[0].serial < one.serial:
-            yield missing.pop(0)
+        before = [place for place, other in enumerate(missing, 1) if _precedes(other, one)]
+        yield from missing[: max(before, default=0)]
+        del missing[: max(before, default=0)]
         yield one
     yield from missing
+
+
+def _precedes(kept: TopicDelivery, other: TopicDelivery) -> bool:
+    """Whether one broadcast was sent before another, which may be live only."""
+    if other.serial:
+        return kept.serial < other.serial
+    return kept.process == other.process and kept.number < other.number

@@ -1,13 +1,12 @@
 """PURE: what was said on the topics of one partition, as far as it is kept (H1 to H4)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from operator import attrgetter
 
 from router.core.retention import Bounds, Held, Place, Retention, Topics, Words, fitting
 from shared.messages.records import HistoryReached, Published, TopicReached
-from shared.topics.pattern import has_wildcard, overlaps
+from shared.topics.pattern import has_wildcard
 
 OVERLAP_MS = 2000
 """How much earlier than asked for a replay by time begins (H3)."""
@@ -59,8 +58,8 @@ class History:
     tells apart the offsets of a topic that was forgotten and has come back. Stamps never decrease
     from one serial to the next.
 
-    ``epoch`` is the identity of the log, ``off`` has the patterns of the namespaces without
-    history, and of what was sent before ``began_ms`` this log does not know.
+    ``epoch`` is the identity of the log; ``keeps_all`` says whether every topic that meets some
+    words has history; of what was sent before ``began_ms`` this log does not know.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class History:
         retention: Callable[[str], Retention],
         epoch: str = "",
         *,
-        off: Sequence[Words] = (),
+        keeps_all: Callable[[Words], bool] = lambda words: True,
         began_ms: int = 0,
         bounds: Bounds | None = None,
     ) -> None:
@@ -78,7 +77,7 @@ class History:
         self.known = Topics(epoch)
         self.held = Held()
         self._retention = retention
-        self._off = off
+        self._keeps_all = keeps_all
         self._bounds = bounds or Bounds()
         self.began(began_ms)
 
@@ -149,7 +148,7 @@ class History:
         asked = [one for one in self.held.of(topic) if low < one.offset <= high]
         backwards = reverse or after is None
         walk = reversed(asked) if backwards else iter(asked)
-        messages = list(islice(fitting(walk, max_bytes), limit))
+        messages, _ = fitting(islice(walk, limit), max_bytes)
         complete = low <= top and len(messages) >= high - low
         if backwards and not reverse:
             messages.reverse()
@@ -177,15 +176,14 @@ class History:
             found = self._sent_from(words, from_ms, after_serial, now_ms)
         if found is None:
             return Missed([], recovered=False, serial=self.serial, more=False)
-        messages = list(fitting(found, max_bytes))
-        more = len(messages) < len(found)
+        messages, more = fitting(found, max_bytes)
         return Missed(messages, True, messages[-1].serial if more else self.serial, more)
 
     def replay(self, after_serial: int, wanted: Callable[[str], bool]) -> Replay:
         """Return what is held behind a serial of the topics that are wanted, in order."""
-        newer = list(takewhile(lambda one: one.serial > after_serial, reversed(self.held)))
-        messages = [one for one in reversed(newer) if wanted(one.topic)]
-        return Replay(messages, lost=max(0, self.serial - after_serial - len(newer)))
+        newer = _newer(reversed(self.held), after_serial)
+        lost = max(0, self.serial - after_serial - len(newer))
+        return Replay([one for one in newer if wanted(one.topic)], lost)
 
     @property
     def topics(self) -> int:
@@ -251,7 +249,8 @@ class History:
             return None
         if self._first(topic) > offset + 1 and not self.known.lost_by(topic, after_serial):
             return None
-        return self._newer(topic, lambda one: one.offset > offset and one.serial > after_serial)
+        newer = _newer(reversed(self.held.of(topic)), after_serial)
+        return [one for one in newer if one.offset > offset]
 
     def _sent_from(
         self, words: Words, from_ms: int, after_serial: int, now_ms: int
@@ -259,24 +258,19 @@ class History:
         """Return what was sent from a stamp on; None if any of it is lacking."""
         if self._is_off(words) or self.known.lost_ms >= from_ms:
             return None
-        found: list[Published] = []
+        met = set()
         for topic, state in self.known.spoken_on(words, from_ms):
             self._trim(topic, now_ms)
             if state.lacks(from_ms, after_serial):
                 return None
-            found += self._newer(
-                topic, lambda one: one.sent_at_ms >= from_ms and one.serial > after_serial
-            )
-        return sorted(found, key=attrgetter("serial"))
-
-    def _newer(self, topic: str, is_newer: Callable[[Published], bool]) -> list[Published]:
-        newest_first = list(takewhile(is_newer, reversed(self.held.of(topic))))
-        return newest_first[::-1]
+            met.add(topic)
+        source = self.held if len(met) > 1 else self.held.of("".join(met))
+        return [one for one in _newer(reversed(source), after_serial, from_ms) if one.topic in met]
 
     def _is_off(self, words: Words) -> bool:
         """Whether some topic that meets these words has no history."""
         if has_wildcard(words):
-            return any(overlaps(words, off) for off in self._off)
+            return not self._keeps_all(words)
         return self._retention(".".join(words)).messages == 0
 
     def _trim(self, topic: str, now_ms: int) -> None:
@@ -297,3 +291,9 @@ class History:
             spare = self._bounds.topics // 10  # many at once, for it changes the epoch
             for topic in self.known.forget(self.topics - self._bounds.topics + spare):
                 self.held.drop_all(topic)
+
+
+def _newer(newest_first: Iterator[Published], serial: int, from_ms: int = 0) -> list[Published]:
+    """Return in order what came behind a serial and was sent from a stamp on."""
+    newer = takewhile(lambda one: one.serial > serial and one.sent_at_ms >= from_ms, newest_first)
+    return list(newer)[::-1]

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from router.core.history import History
 from router.core.retention import Retention
-from shared.topics.pattern import contains, parse_pattern
+from shared.topics.pattern import contains, overlaps, parse_pattern
 
 OFF = Retention(messages=0, seconds=0)
 
@@ -32,5 +32,13 @@ class Namespaces:
 
     def history(self) -> History:
         """Return an empty history that keeps what it should."""
-        off = [pattern for pattern, one in self._retentions if not one.messages]
-        return History(self.of, off=off)
+        return History(self.of, keeps_all=self._keep_all)
+
+    def _keep_all(self, pattern: tuple[str, ...]) -> bool:
+        """Whether every topic that meets a pattern is kept."""
+        for namespace, one in self._retentions:
+            if not one.messages and overlaps(namespace, pattern):
+                return False
+            if one.messages and contains(namespace, pattern):
+                return True
+        return False

@@ -286,11 +286,13 @@ def size_of(message: Published) -> int:
     return len(message.payload) + len(message.metadata)
 
 
-def fitting(messages: Iterable[Published], max_bytes: int) -> Iterator[Published]:
-    """Yield messages until they are too many bytes, but always one."""
+def fitting(messages: Iterable[Published], max_bytes: int) -> tuple[list[Published], bool]:
+    """Return as many messages as fit, but always one; and whether there are more."""
+    taken: list[Published] = []
     size = 0
     for message in messages:
-        before, size = size, size + size_of(message)
-        if before and size > max_bytes:
-            return
-        yield message
+        size += size_of(message)
+        if taken and size > max_bytes:
+            return taken, True
+        taken.append(message)
+    return taken, False

@@ -98,6 +98,9 @@ class RecoveryAsked(Struct, tag=6, array_like=True):
 class ReplayAsked(Struct, tag=7, array_like=True):
     """A node has missed deliveries: give it again what it wants after this serial."""
 
+    ask: int
+    """The node's count of such questions."""
+
     after_serial: int
 
 
@@ -292,6 +295,7 @@ class TopicDelivery(Struct, tag=21, array_like=True):
 class ReplayEnded(Struct, tag=22, array_like=True):
     """What was asked for again has been delivered, as far as it is still held."""
 
+    ask: int
     lost: int
     """Messages, of whatever topic, that are not held any more."""
 
@@ -388,6 +392,11 @@ class Lease(Struct, tag=40, array_like=True):
     sender: Sender
     clock_ms: int
     connections: int
+    commands: int = 0
+    """Messages from clients since its start."""
+
+    deliveries: int = 0
+    """Messages written to clients since its start."""
 
 
 class LeaseEnded(Struct, tag=41, array_like=True):
@@ -415,6 +424,10 @@ class Heartbeat(Struct, tag=42, array_like=True):
 
     standing_by: list[int]
     """Partitions that it would take over."""
+
+    node_id: str = ""
+    performed: int = 0
+    """Commands and facts carried out since its start."""
 
 
 News: TypeAlias = Lease | LeaseEnded | Heartbeat

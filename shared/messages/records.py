@@ -44,6 +44,18 @@ class Parted(Struct, frozen=True, tag=54, array_like=True):
     sender: Sender
 
 
+class Behind(Struct, frozen=True, tag=55, array_like=True):
+    """An inbox has refused a batch, and its node does not know that yet."""
+
+    inbox: str
+
+
+class CaughtUp(Struct, frozen=True, tag=56, array_like=True):
+    """Its node knows, or is gone."""
+
+    inbox: str
+
+
 # ---- the router's --------------------------------------------------------------------------------
 
 
@@ -163,6 +175,8 @@ Record: TypeAlias = (
     | CheckpointEnded
     | Met
     | Parted
+    | Behind
+    | CaughtUp
     | Published
     | KeyUsed
     | TopicReached

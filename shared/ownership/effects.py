@@ -40,6 +40,9 @@ class Owner(Protocol):
     lives: dict[str, Sender]
     """By node: those that have reported to this partition, and are not known to be over."""
 
+    behind: set[str]
+    """Inboxes that have refused a batch, and whose nodes do not know that yet."""
+
     persistent: bool
     """Whether its deliveries must outlive the broker's memory."""
 
@@ -74,6 +77,12 @@ class Owner(Protocol):
         Raises:
             Undecodable: it is none; nothing was changed.
         """
+
+    def fell_behind(self, inbox: str) -> None:
+        """Learn that an inbox has refused a batch."""
+
+    def caught_up(self, inbox: str) -> None:
+        """Learn that the node of an inbox knows what it has missed, or is gone."""
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget what a life held that is over; clean if it said so itself or lives on anew."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 from ulid import ULID
@@ -21,12 +22,20 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 1.0
 
 
+class Place(NamedTuple):
+    """What a replica says of itself; see ``Heartbeat``."""
+
+    terms: dict[int, int]
+    standing_by: list[int]
+    node_id: str
+    performed: int
+
+
 class News:
     """One life of a replica's place among the others, on a channel of its own.
 
-    ``place`` says which partitions it serves, with the term of each reign, and for which it stands
-    by; ``apply`` is told of each life that is over; ``beat_returned`` is called once a second while
-    the broker passes on what is said.
+    ``place`` says what the replica does now; ``apply`` is told of each life that is over;
+    ``beat_returned`` is called once a second while the broker passes on what is said.
     """
 
     def __init__(
@@ -35,7 +44,7 @@ class News:
         service: str,
         process: str,
         *,
-        place: Callable[[], tuple[dict[int, int], list[int]]],
+        place: Callable[[], Place],
         apply: Callable[[Change], None],
         beat_returned: Callable[[], None],
     ) -> None:
@@ -77,7 +86,8 @@ class News:
     async def say_place(self) -> None:
         """Say which partitions this replica serves, and for which it stands by."""
         beat, now_ms = self._beat_number, wall_clock_ms()
-        await self._say(Heartbeat(self._service, self._process, beat, now_ms, *self._place()))
+        place = self._place()
+        await self._say(Heartbeat(self._service, self._process, beat, now_ms, *place))
 
     async def listen(self) -> None:
         """Hear what is said, for ever.

@@ -5,7 +5,15 @@ from typing import Generic, TypeVar
 
 from shared.messages import codec
 from shared.messages.envelopes import Sender
-from shared.messages.records import KeyUsed, Met, NumberReached, Parted, Record
+from shared.messages.records import (
+    Behind,
+    CaughtUp,
+    KeyUsed,
+    Met,
+    NumberReached,
+    Parted,
+    Record,
+)
 from shared.ownership.effects import Effects
 from shared.ownership.idempotency import IdempotencyKeys
 from shared.recent import Recent
@@ -27,6 +35,9 @@ class PartitionOwner(Generic[Given]):
         self.lives: dict[str, Sender] = {}
         """The lives that have reported to this partition and are not known to be over."""
 
+        self.behind: set[str] = set()
+        """Inboxes that have refused a batch, and whose nodes do not know that yet."""
+
         self.keys = IdempotencyKeys()
         self._effects = Effects()
         self._gathered: list[Given] = []
@@ -47,6 +58,10 @@ class PartitionOwner(Generic[Given]):
             case Parted(sender=sender):
                 if self.lives.get(sender.node_id) == sender:
                     del self.lives[sender.node_id]
+            case Behind():
+                self.behind.add(record.inbox)
+            case CaughtUp():
+                self.behind.discard(record.inbox)
             case NumberReached():
                 self._counted(record.process, record.number)
             case KeyUsed():
@@ -56,10 +71,21 @@ class PartitionOwner(Generic[Given]):
         """Yield the records that rebuild what both services know; see ``Owner``."""
         for sender in self.lives.values():
             yield codec.encode(Met(sender))
+        for inbox in self.behind:
+            yield codec.encode(Behind(inbox))
         for process, number in self._last_numbers.items():
             yield codec.encode(NumberReached(process, number))
         for used in self.keys:
             yield codec.encode(used)
+
+    def fell_behind(self, inbox: str) -> None:
+        """Learn that an inbox has refused a batch; see ``Owner``."""
+        if inbox not in self.behind:
+            self._write(Behind(inbox))
+
+    def caught_up(self, inbox: str) -> None:
+        """Learn that the node knows, or is gone; see ``Owner``."""
+        self._write(CaughtUp(inbox))
 
     def _met(self, sender: Sender) -> None:
         """A life reports to this partition: whoever owns it next must know of it."""

@@ -59,9 +59,6 @@ class Reign:
         self._announce = announce
         self._began_at = self._checkpoint_at = time.monotonic()
         self._sequences: Counter[Address] = Counter()
-        self._behind: set[Address] = set()
-        """Inboxes that refused a batch and have taken none since."""
-
         self._told: dict[Address, int] = {}
         """How far each inbox has been told that the partition has come."""
 
@@ -80,6 +77,8 @@ class Reign:
         older = self.owner.begin(
             self._log.identity, self._news.now_ms(), whole=self._log.read_whole
         )
+        for inbox in self.owner.behind:
+            self._sequences[Address(queue=inbox)] = 1  # so that its node sees a hole
         for sender in list(self.owner.lives.values()):
             if self._news.told(sender):
                 continue
@@ -140,7 +139,7 @@ class Reign:
         """
         self.owner.tick(self._news.now_ms())
         await self.publish()
-        await self._mark(set(self._behind))
+        await self._mark({Address(queue=inbox) for inbox in self.owner.behind})
         age = time.monotonic() - self._checkpoint_at
         if age > CHECKPOINT_SECONDS and self._log.has_grown:
             await self._checkpoint()
@@ -157,9 +156,10 @@ class Reign:
             except Unroutable:
                 pass  # it is gone, and whoever comes after it asks by itself
             except Refused:
-                self._behind.add(to)
+                self.owner.fell_behind(to.queue)
                 continue
-            self._behind.discard(to)
+            if to.queue in self.owner.behind:
+                self.owner.caught_up(to.queue)
 
     def _batch(self, to: Address, items: list[Raw], serial: int) -> bytes:
         self._told[to] = serial
@@ -189,7 +189,9 @@ class Reign:
         ]
         await asyncio.gather(appended, *(attempt for _, attempt in tries))
         refused = frozenset(to for to, attempt in tries if not attempt.result())
-        self._behind |= refused
+        if not self.owner.persistent:  # else the owner keeps what was refused
+            for to in refused:
+                self.owner.fell_behind(to.queue)
         return refused
 
     def _batches(self, to: Address, envelopes: list[bytes]) -> Iterator[bytes]:

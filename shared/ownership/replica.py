@@ -2,58 +2,27 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from ulid import ULID
 
 from shared.broker import topology
-from shared.broker.ports import Arrived, Broker, Channel, Connection, raise_when_lost
+from shared.broker.ports import Broker, Channel, Connection, raise_when_lost
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Sender
-from shared.ownership.effects import Owner
-from shared.ownership.leases import Change, Leases
-from shared.ownership.log import Log
-from shared.ownership.news import News
-from shared.ownership.reign import Announce, Reign, announce_nothing
+from shared.ownership.leases import Change
+from shared.ownership.news import News, Place
+from shared.ownership.reign import Announce, announce_nothing
+from shared.ownership.seat import MakeOwner, Seat
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 KNOCK_SECONDS = 1.0
-
-MakeOwner = Callable[[Leases], Owner]
-"""Make a partition's owner, given the living nodes."""
-
-
-class Signal(Enum):
-    """What a reign hears besides messages."""
-
-    DUE = "due"
-    """Time has passed, or a node has ended."""
-
-    YIELD = "yield"
-    """Another replica should own the partition, and stands by for it."""
-
-    LOST = "lost"
-    """The channel is gone."""
-
-
-@dataclass
-class Reigning:
-    """What a replica knows of one partition while it serves it or stands by."""
-
-    arrivals: "asyncio.Queue[Arrived | Signal]" = field(default_factory=asyncio.Queue)
-    reign: Reign | None = None
-    due: bool = False
-    """Whether ``Signal.DUE`` waits among the arrivals."""
-
-    stands_by: bool = False
-    """Whether it consumes the partition's commands: RabbitMQ chooses among those who do."""
 
 
 @dataclass
@@ -90,13 +59,13 @@ class Replica:
     ) -> None:
         self.service = service
         self.process = str(ULID())
-        self.announce = announce
         self._broker = broker
         self._node_id = node_id
         self._partitions = partitions
-        self._make_owner = make_owner
         self._beside = beside
-        self._reigning: list[Reigning] = []
+        self._seats = [
+            Seat(service, partition, make_owner, announce) for partition in range(partitions)
+        ]
         self._news: News | None = None
         self._presently: Life | None = None
         self._lives = asyncio.Event()
@@ -105,7 +74,7 @@ class Replica:
     def ready(self) -> bool:
         """Whether it consumes or stands by everywhere, and its heartbeat comes back."""
         fresh = self._news is not None and self._news.fresh
-        return fresh and all(one.stands_by for one in self._reigning)
+        return fresh and all(seat.consumes for seat in self._seats)
 
     @property
     def owned(self) -> int:
@@ -137,7 +106,6 @@ class Replica:
         try:
             publisher = await connection.channel()
             news = self._news = await self._join(connection, publisher)
-            self._reigning = [Reigning() for _ in range(self._partitions)]
             async with asyncio.TaskGroup() as group:
                 group.create_task(raise_when_lost(connection))
                 group.create_task(raise_when_lost(news))
@@ -148,8 +116,8 @@ class Replica:
                 group.create_task(self._knock())
                 if self._beside is not None:
                     group.create_task(self._beside(await self.life()))
-                for partition in range(self._partitions):
-                    group.create_task(self._serve(connection, news, partition))
+                for seat in self._seats:
+                    group.create_task(seat.serve(connection, news))
         except* BrokerUnavailable as errors:
             raise BrokerUnavailable(str(errors.exceptions[0])) from errors
         finally:
@@ -167,16 +135,20 @@ class Replica:
             channel,
             self.service,
             self.process,
-            place=lambda: (self._terms(), self._standing_by()),
+            place=self._place,
             apply=self._apply,
             beat_returned=self._balance,
         )
 
+    def _place(self) -> Place:
+        performed = sum(seat.performed for seat in self._seats)
+        return Place(self._terms(), self._standing_by(), self._node_id, performed)
+
     def _terms(self) -> dict[int, int]:
-        return {p: one.reign.term for p, one in enumerate(self._reigning) if one.reign is not None}
+        return {seat.partition: seat.reign.term for seat in self._seats if seat.reign}
 
     def _standing_by(self) -> list[int]:
-        return [p for p, one in enumerate(self._reigning) if one.stands_by and one.reign is None]
+        return [seat.partition for seat in self._seats if seat.consumes and not seat.reign]
 
     def _balance(self) -> None:
         """Give up what another replica should own: by ending the reign, for nothing else is safe.
@@ -185,9 +157,9 @@ class Replica:
         """
         if self._news is None:
             return
-        owned = {p: one.reign.seconds for p, one in enumerate(self._reigning) if one.reign}
+        owned = {seat.partition: seat.reign.seconds for seat in self._seats if seat.reign}
         for partition in self._news.peers.due_to_others(owned, self._partitions):
-            self._reigning[partition].arrivals.put_nowait(Signal.YIELD)
+            self._seats[partition].give_up()
 
     async def _knock(self) -> None:
         """Send an empty batch to where nobody reigns: the first that arrives begins a reign."""
@@ -207,119 +179,10 @@ class Replica:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for one in self._reigning:
-                if one.reign is not None and not one.due:
-                    one.due = True
-                    one.arrivals.put_nowait(Signal.DUE)
+            for seat in self._seats:
+                seat.remind()
 
     def _apply(self, change: Change) -> None:
         for sender in change.ended:
-            for one in self._reigning:
-                if one.reign is not None:
-                    one.reign.node_ended(sender, clean=change.clean)
-                    one.arrivals.put_nowait(Signal.DUE)
-
-    # ---- partitions ------------------------------------------------------------------------------
-
-    async def _serve(self, connection: Connection, news: News, partition: int) -> None:
-        """Reign or stand by over one partition; a lost channel is joined anew."""
-        while True:
-            try:
-                await self._stand_by(connection, news, partition)
-            except BrokerUnavailable as error:
-                log.debug("reign over", action="rejoin", partition=partition, error=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _stand_by(self, connection: Connection, news: News, partition: int) -> None:
-        one = self._reigning[partition]
-        one.arrivals, one.due = asyncio.Queue(), False
-        await _unblocked(connection)
-        channel = await connection.channel()
-        watch = asyncio.ensure_future(_report_loss(channel, one.arrivals))
-        try:
-            queue = topology.commands(self.service, partition)
-            await channel.declare(queue)
-            await channel.consume(queue.name, one.arrivals.put_nowait)
-            one.stands_by = True
-            arrived = await _next_arrived(one.arrivals)
-            reign = await self._begin(connection, channel, news, partition)
-            await self._reign(connection, reign, arrived)
-        finally:
-            watch.cancel()
-            one.stands_by = False
-            one.reign = None
-            await channel.close()
-
-    async def _begin(
-        self, connection: Connection, channel: Channel, news: News, partition: int
-    ) -> Reign:
-        owner = self._make_owner(news.leases)
-        records = Log(connection, channel, self.service, partition)
-        await records.begin(news.peers.highest_term(partition), owner.replay)
-        return Reign(partition, owner, channel, records, news, self.announce)
-
-    async def _reign(self, connection: Connection, reign: Reign, arrived: Arrived) -> None:
-        one = self._reigning[reign.partition]
-        one.reign = reign
-        older_ms = reign.begin()
-        log.debug("reign begins", action="reign", partition=reign.partition, term=reign.term)
-        filling = asyncio.ensure_future(_fill(reign, older_ms, one.arrivals))
-        try:
-            if self._news is not None:
-                await self._news.say_place()
-            await reign.perform(arrived)
-            while True:
-                match await one.arrivals.get():
-                    case Arrived() as arrived:
-                        await _unblocked(connection)
-                        await reign.perform(arrived)
-                    case Signal.DUE:
-                        one.due = False
-                        await _unblocked(connection)
-                        await reign.tick()
-                    case Signal.YIELD:
-                        log.debug("reign given up", action="yield", partition=reign.partition)
-                        return
-                    case Signal.LOST:
-                        raise BrokerUnavailable("The channel was lost")
-        finally:
-            filling.cancel()
-
-
-async def _unblocked(connection: Connection) -> None:
-    """Wait while the broker takes nothing: to try would only wear out what waits to be done."""
-    while connection.is_blocked:  # noqa: ASYNC110 - nobody tells when it ends
-        await asyncio.sleep(0.1)
-
-
-async def _fill(
-    reign: Reign, older_ms: int | None, arrivals: "asyncio.Queue[Arrived | Signal]"
-) -> None:
-    if older_ms is None:
-        return
-    try:
-        await reign.fill(older_ms)
-    except BrokerUnavailable as error:
-        log.warning("log not read", action="end", partition=reign.partition, error=str(error))
-        arrivals.put_nowait(Signal.LOST)
-    else:
-        arrivals.put_nowait(Signal.DUE)
-
-
-async def _report_loss(channel: Channel, arrivals: "asyncio.Queue[Arrived | Signal]") -> None:
-    await channel.lost()
-    arrivals.put_nowait(Signal.LOST)
-
-
-async def _next_arrived(arrivals: "asyncio.Queue[Arrived | Signal]") -> Arrived:
-    """Wait for the message that begins a reign.
-
-    Raises:
-        BrokerUnavailable: the channel was lost first.
-    """
-    while True:
-        match await arrivals.get():
-            case Arrived() as arrived:
-                return arrived
-            case Signal.LOST:
-                raise BrokerUnavailable("The channel was lost")
+            for seat in self._seats:
+                seat.node_ended(sender, clean=change.clean)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,23 @@ async def heard(speaker: Client) -> bool:
         return bool((await speaker.broadcast("a.b", 2))["recipients"] == 1)
     except CommandFailed:
         return False
+
+
+async def roles_seen(rabbitmq_url: str) -> set[str]:
+    """Return what ``realtime cluster`` says who is there, and as what."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from standalone.command_line import main; main()",
+        "cluster",
+        "--once",
+        env={**os.environ, "REALTIME_AMQP_URL": rabbitmq_url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        printed, _ = await process.communicate()
+    _, *rows = printed.decode().splitlines()
+    return {" ".join(row.split()[:2]) for row in rows}
 
 
 async def test_it_serves_two_gateways_starts_again_what_is_killed_and_ends_with_ctrl_c(
@@ -54,6 +72,14 @@ async def test_it_serves_two_gateways_starts_again_what_is_killed_and_ends_with_
         async with clients((urls[0], "alice"), (urls[1], "bob")) as (alice, bob):
             await bob.subscribe("a.b")
             assert (await alice.broadcast("a.b", 1))["recipients"] == 1
+            assert await roles_seen(rabbitmq_url) == {
+                "gateway-1 gateway",
+                "gateway-2 gateway",
+                "presence-1 presence",
+                "presence-2 presence",
+                "router-1 router",
+                "router-2 router",
+            }
             for pid in re.findall(r"router-\d +pid (\d+)", printed):
                 os.kill(int(pid), signal.SIGKILL)
             async with asyncio.timeout(60):

@@ -9,7 +9,15 @@ from realtime_client import Client, connect
 from standalone.local_cluster import LocalCluster
 from standalone.private_rabbitmq import PrivateRabbitMQ
 from standalone.tokens import development_token
-from tests.support.cluster import Hearing, clients, eventually, make_cluster, metric, url_of
+from tests.support.cluster import (
+    Hearing,
+    balanced,
+    clients,
+    eventually,
+    make_cluster,
+    metric,
+    url_of,
+)
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -115,6 +123,8 @@ async def test_nodes_without_interest_get_no_delivery_at_all(
         places = [(url_of(four, 0), "listener"), (url_of(four, 1), "speaker")]
         async with clients(*places) as (listener, speaker):
             await listener.subscribe("only.here")
+            await balanced(four, "router")
+            await speaker.broadcast("only.here", "the owner knows all interest from here on")
             before = batches()
             for number in range(200):
                 ack = await speaker.broadcast("only.here", number)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime_client import Client, connect
-from standalone.local_cluster import LocalCluster
+from standalone.local_cluster import LocalCluster, Service
 from standalone.tokens import development_token
 
 PORTS = range(10_000, 20_000)
@@ -47,6 +47,30 @@ async def clients(*places: tuple[str, str]) -> AsyncIterator[list[Client]]:
             await stack.enter_async_context(await connect(url, development_token(user)))
             for url, user in places
         ]
+
+
+PARTITIONS = {
+    "router": "realtime_router_partitions",
+    "presence_service": "realtime_presence_partitions",
+}
+"""The metric that counts a replica's partitions."""
+
+
+def partitions(service: Service) -> float:
+    """Return how many partitions a replica serves."""
+    return metric(service.ask("/metrics"), PARTITIONS[service.module])
+
+
+async def balanced(cluster: LocalCluster, module: str, seconds: float = 20) -> float:
+    """Wait until every replica serves its share; return after how many seconds."""
+    running = [one for one in cluster.of(module) if one.running]
+    most = -(-16 // len(running))
+
+    def shared() -> bool:
+        held = [partitions(one) for one in running]
+        return sum(held) == 16 and max(held) <= most
+
+    return await eventually(shared, seconds, f"{module}: every replica has its share")
 
 
 class Hearing:
