@@ -59,6 +59,8 @@ async def test_a_lost_channel_says_so_and_does_nothing_any_more(
         channel.declare(queue),
         channel.publish(b"late", to(queue)),
         channel.consume(queue.name, print),
+        channel.read(queue.name, 0, print),
+        channel.take(queue.name),
         channel.acknowledge(Arrived(b"late", 1)),
     ):
         with pytest.raises(BrokerUnavailable) as caught:

@@ -3,14 +3,15 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.broker.ports import Address, Channel, Connection, Queue, QueueKind
+from shared.broker.ports import Channel, Queue, QueueKind
 from shared.broker.rabbitmq import CLOSE_TIMEOUT, PUBLISH_TIMEOUT, RabbitMQBroker
 from shared.errors import BrokerUnavailable
 from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.support.bench import Bench, Reader, numbers, to
 from tests.support.rabbitmq import Relay, delete_queues
 
 pytestmark = pytest.mark.rabbitmq
@@ -27,10 +28,6 @@ async def relay(rabbitmq_url: str) -> AsyncIterator[Relay]:
 @pytest.fixture
 def queue() -> Queue:
     return Queue(f"test.{secrets.token_hex(4)}", QueueKind.EXCLUSIVE)
-
-
-def to(queue: Queue) -> Address:
-    return Address(queue=queue.name)
 
 
 async def within(seconds: float, event: object) -> None:
@@ -123,18 +120,22 @@ async def test_closing_a_channel_while_it_publishes_is_no_other_error(
     await connection.close()
 
 
-async def test_a_channel_whose_queue_is_deleted_is_lost(rabbitmq_url: str) -> None:
+@pytest.mark.parametrize("kind", [QueueKind.KEPT, QueueKind.LOG])
+async def test_a_channel_whose_queue_is_deleted_is_lost(rabbitmq_url: str, kind: QueueKind) -> None:
     connection = await RabbitMQBroker(rabbitmq_url).connect("test")
     channel = await connection.channel()
-    kept = Queue(f"test.{secrets.token_hex(4)}", QueueKind.KEPT)
-    await channel.declare(kept)
-    await channel.consume(kept.name, print)
+    queue = Queue(f"test.{secrets.token_hex(4)}", kind)
+    await channel.declare(queue)
+    if kind is QueueKind.LOG:
+        await channel.read(queue.name, 0, print)
+    else:
+        await channel.consume(queue.name, print)
 
-    await delete_queues(rabbitmq_url, kept.name)
+    await delete_queues(rabbitmq_url, queue.name)
 
     await within(10, channel.lost())
     with pytest.raises(BrokerUnavailable):
-        await channel.publish(b"late", to(kept))
+        await channel.publish(b"late", to(queue))
     await connection.channel()
     await connection.close()
 
@@ -163,39 +164,82 @@ async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
 
 
 async def test_a_killed_broker_loses_connections_but_nothing_it_took_for_a_partition(
-    rabbitmq: PrivateRabbitMQ,
+    rabbitmq: PrivateRabbitMQ, mortal: Bench
 ) -> None:
-    broker = RabbitMQBroker(rabbitmq.url)
-    connection, partition = await broker.connect("test"), Queue("survivor", QueueKind.PARTITION)
-    channel = await connection.channel()
-    await channel.declare(partition)
+    partition = mortal.queue(QueueKind.PARTITION)
+    channel = await declare_for_good(mortal, partition)
+    for body in numbers(10):
+        await channel.publish(body, to(partition), persistent=True)
+
+    await kill_and_restart(rabbitmq, mortal)
+
+    reader = Reader()
+    await at_last(mortal, lambda channel: reader.reads(channel, partition))
+    assert await reader.bodies(10) == numbers(10)
+
+
+async def test_a_killed_broker_loses_no_record_that_it_confirmed(
+    rabbitmq: PrivateRabbitMQ, mortal: Bench
+) -> None:
+    log = mortal.queue(QueueKind.LOG, max_bytes=100_000_000)
+    channel = await declare_for_good(mortal, log)
+    await asyncio.gather(*(channel.publish(body, to(log)) for body in numbers(500)))
+
+    await kill_and_restart(rabbitmq, mortal)
+
+    reader = Reader()
+    channel = await at_last(mortal, lambda channel: reader.follows(channel, log))
+    await channel.publish(b"500", to(log))
+    assert await reader.bodies(501) == numbers(501)
+
+
+async def test_what_waits_when_the_broker_is_killed_still_moves_to_the_dead_letters(
+    rabbitmq: PrivateRabbitMQ, mortal: Bench
+) -> None:
+    dead = mortal.queue(QueueKind.KEPT)
+    waiting = mortal.queue(QueueKind.KEPT, ttl_ms=2_000, dead_letters=dead.name)
+    channel = await declare_for_good(mortal, dead, waiting)
+    for body in numbers(10):
+        await channel.publish(body, to(waiting), persistent=True)
+
+    await kill_and_restart(rabbitmq, mortal)
+
+    reader = Reader()
+    await at_last(mortal, lambda channel: reader.reads(channel, dead))
+    assert await reader.bodies(10) == numbers(10)
+
+
+@pytest.fixture
+async def mortal(rabbitmq: PrivateRabbitMQ) -> AsyncIterator[Bench]:
+    bench = Bench(RabbitMQBroker(rabbitmq.url), rabbitmq.kill)
+    yield bench
+    for connection in bench.connections:
+        await connection.close()
+
+
+async def declare_for_good(mortal: Bench, *queues: Queue) -> Channel:
+    channel = await mortal.channel()
+    for queue in queues:
+        await channel.declare(queue)
     # RabbitMQ writes a queue's name down some time after it has confirmed the queue; killed before
     # that, the queue does not come back to life.
     await asyncio.sleep(2)
-    for number in range(10):
-        await channel.publish(b"%d" % number, to(partition), persistent=True)
+    return channel
 
-    rabbitmq.kill()
-    await within(10, asyncio.gather(connection.lost(), channel.lost()))
-    await connection.close()
+
+async def kill_and_restart(rabbitmq: PrivateRabbitMQ, mortal: Bench) -> None:
+    mortal.cut()
+    await within(10, asyncio.gather(*(connection.lost() for connection in mortal.connections)))
     await asyncio.to_thread(rabbitmq.restart)
 
-    connection = await broker.connect("test")
-    arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    channel = await asyncio.wait_for(consume_at_last(connection, partition, arrived), 30)
-    async with asyncio.timeout(10):
-        assert [await arrived.get() for _ in range(10)] == [b"%d" % n for n in range(10)]
-    await connection.close()
 
-
-async def consume_at_last(
-    connection: Connection, queue: Queue, arrived: asyncio.Queue[bytes]
-) -> Channel:
-    """Consume as soon as the queue has a leader again; until then it may not answer in time."""
-    while True:
-        try:
-            channel = await connection.channel(prefetch=10)
-            await channel.consume(queue.name, lambda one: arrived.put_nowait(one.body))
-        except BrokerUnavailable:
-            continue
-        return channel
+async def at_last(mortal: Bench, begin: Callable[[Channel], Awaitable[object]]) -> Channel:
+    """Begin as soon as the queue has a leader again; until then it may cost the connection."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                channel = await mortal.channel(prefetch=1000)
+                await begin(channel)
+            except BrokerUnavailable:
+                continue
+            return channel

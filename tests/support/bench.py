@@ -3,8 +3,18 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Any
 
-from shared.broker.ports import Address, Arrived, Broker, Channel, Connection, Queue, QueueKind
+from shared.broker.ports import (
+    Address,
+    Arrived,
+    Broker,
+    Channel,
+    Connection,
+    Queue,
+    QueueKind,
+    Start,
+)
 
 
 class Bench:
@@ -26,10 +36,10 @@ class Bench:
         """Open a channel on a connection of its own."""
         return await (await self.connect()).channel(prefetch)
 
-    def queue(self, kind: QueueKind, *, max_length: int | None = None, feed: str = "") -> Queue:
+    def queue(self, kind: QueueKind, *, feed: str = "", **limits: Any) -> Queue:
         name = f"{self.prefix}.{len(self.queues)}"
         fed_by = (self.exchange(feed),) if feed else ()
-        self.queues.append(Queue(name, kind, max_length, fed_by))
+        self.queues.append(Queue(name, kind, fed_by=fed_by, **limits))
         return self.queues[-1]
 
     def exchange(self, name: str) -> str:
@@ -44,6 +54,10 @@ class Reader:
 
     async def reads(self, channel: Channel, queue: Queue) -> "Reader":
         await channel.consume(queue.name, self.arrived.put_nowait)
+        return self
+
+    async def follows(self, channel: Channel, log: Queue, start: Start = 0) -> "Reader":
+        await channel.read(log.name, start, self.arrived.put_nowait)
         return self
 
     async def take(self, number: int) -> list[Arrived]:
