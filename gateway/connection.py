@@ -9,9 +9,12 @@ from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened, TopicDelivery
+from shared.messages.frames import topic_delivery
 from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
+MAX_REACHED = 10_000
+"""Topics of which it is known how far they were replayed."""
 
 
 @dataclass
@@ -19,9 +22,6 @@ class Replay:
     """What a connection is given again of what it has missed, and what must wait for that (H3)."""
 
     running: int = 0
-    written: set[str] = field(default_factory=set)
-    """Message ids."""
-
     later: list[tuple[TopicDelivery, bytes]] = field(default_factory=list)
     size: int = 0
 
@@ -57,6 +57,8 @@ class Connection:
         self._end = end
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
+        self._reached: Recent[str, tuple[str, int]] = Recent(MAX_REACHED)
+        """By topic: epoch and offset up to which it was replayed."""
 
     @property
     def opened(self) -> Opened:
@@ -70,18 +72,31 @@ class Connection:
     def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
         """Write a broadcast, or keep it until what was missed before it is written (H3)."""
         if self._replay is None:
-            return self.write(frame)
+            return not self._has(delivery) and self.write(frame)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
         if self._replay.size > OUTBOX_BYTES:
             self.end(SlowConsumer())
         return False
 
-    def begin_replay(self) -> Replay:
+    def _has(self, delivery: TopicDelivery) -> bool:
+        """Whether a replay has brought this already: it may have overtaken the delivery."""
+        if not self._reached or not delivery.offset:
+            return False
+        epoch, offset = self._reached.get(delivery.topic, ("", 0))
+        return delivery.epoch == epoch and delivery.offset <= offset
+
+    def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
         self._replay = self._replay or Replay()
         self._replay.running += 1
-        return self._replay
+
+    def write_missed(self, deliveries: list[TopicDelivery]) -> None:
+        """Write what a replay brings, but for what another one has brought before."""
+        missed = [one for one in deliveries if not self._has(one)]
+        for one in missed:
+            self._reached.put(one.topic, (one.epoch, one.offset))
+        self.reply([topic_delivery(one) for one in missed if one.except_connection != self.id])
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
         """Write of what was kept back what is still wanted, and go on as usual."""
@@ -92,7 +107,7 @@ class Connection:
             return
         replay, self._replay = self._replay, None
         for delivery, frame in replay.later:
-            if delivery.message_id not in replay.written and wanted(delivery):
+            if wanted(delivery) and not self._has(delivery):
                 self.write(frame)
 
     async def drained(self) -> None:
@@ -122,6 +137,10 @@ class Connection:
             return False
         self._seen.put(message_id, None)
         return True
+
+    def was_written(self, message_id: str) -> bool:
+        """Whether this direct message was written here, as far as is remembered."""
+        return message_id in self._seen or self.unconfirmed.knows(message_id)
 
     def expect_snapshot(self) -> None:
         """Let a presence snapshot through, up to its limit."""

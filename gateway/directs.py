@@ -35,7 +35,13 @@ class Directs:
 
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""
-        self._offer(Handover(delivery, parcel))
+        if delivery.known:
+            same_user = self._connections.of_user(delivery.target_user)
+            had = [one.id for one in same_user if one.was_written(delivery.message_id)]
+            self._report(delivery, had)
+            parcel.settle()
+        else:
+            self._offer(Handover(delivery, parcel))
 
     def released(self, connection: Connection) -> None:
         """The connection's Welcome is written: give it what was held for it (S7)."""
@@ -58,7 +64,7 @@ class Directs:
 
     def confirmed(self, connection: Connection, message_ids: list[str]) -> None:
         """The client has these messages."""
-        connection.confirms = True
+        connection.confirms = connection.confirms or any(map(connection.was_written, message_ids))
         for handover in connection.unconfirmed.confirm(message_ids):
             self._served(handover, [connection.id])
         if connection.has_lapsed:
@@ -70,8 +76,14 @@ class Directs:
         connection.has_lapsed = True
         handover.waiting.discard(connection.id)
         handover.unconfirmed = True
-        if not handover.waiting:
-            self._give_back(handover)
+        if handover.waiting:
+            return
+        others: list[Connection] = []
+        if handover.delivery.connection_id:  # the others have not been offered it yet
+            handover.delivery.connection_id = ""
+            same_user = self._connections.of_user(connection.user_id)
+            others = [one for one in same_user if one is not connection]
+        self._offer_to(handover, others)
 
     def _offer(self, handover: Handover) -> None:
         delivery = handover.delivery

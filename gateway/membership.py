@@ -153,6 +153,7 @@ class Membership:
                     channel, arrivals = await _consume(consume, queue, PREFETCH)
                     group.create_task(raise_when_lost(channel))
                     group.create_task(_perform_all(channel, arrivals, perform))
+                await publisher.declare(topology.UNDELIVERED)  # first: nobody else may have yet
                 channel, arrivals = await _consume(consume, direct, DIRECT_PREFETCH)
                 group.create_task(raise_when_lost(channel))
                 group.create_task(_hand_over_all(channel, arrivals, self._downlink.direct))

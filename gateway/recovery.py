@@ -9,11 +9,16 @@ from ulid import ULID
 from gateway.connection import Connection
 from gateway.node import Node
 from shared.errors import BrokerUnavailable, OutcomeUnknown, ReplayBroken, SlowConsumer
-from shared.messages import frames
 from shared.messages.client import RecoverFrom
 from shared.messages.envelopes import Recovered, RecoveryAsked
 
 log = structlog.get_logger()
+
+
+MAX_BYTES = 1_048_576
+"""What one recovery holds at a time, as far as its pages can be made smaller."""
+
+MIN_PAGE_BYTES = 16_384
 
 
 @dataclass
@@ -40,7 +45,9 @@ class Recovery:
             for pattern, start in wanted.items()
             for partition in node.uplink.partitions_of(pattern)
         ]
-        self._replay = connection.begin_replay() if wanted else None
+        self._holds = bool(wanted)
+        if wanted:
+            connection.begin_replay()
 
     async def begin(self) -> dict[str, bool]:
         """Return for each pattern whether all that was missed of it will be replayed.
@@ -62,6 +69,7 @@ class Recovery:
         try:
             for source in self._sources:
                 await self._read(source)
+            await self._connection.drained()
         except (BrokerUnavailable, OutcomeUnknown, SlowConsumer) as error:
             log.info("replay broken", action="end", connection=self._connection.id)
             self._connection.end(error if isinstance(error, SlowConsumer) else ReplayBroken())
@@ -70,31 +78,21 @@ class Recovery:
 
     def stop(self) -> None:
         """Go on with what comes now."""
-        if self._replay is None:
+        if not self._holds:
             return
-        self._replay = None
+        self._holds = False
         wanting = self._node.subscriptions.wanting
         self._connection.end_replay(lambda one: self._connection in wanting(one.topic))
 
     async def _read(self, source: Source) -> None:
         while source.page is not None and source.pattern in self._connection.session.patterns:
-            self._write(source.page)
+            await self._connection.drained()
+            self._connection.write_missed(source.page.messages)
             if not source.page.more:
                 return
-            await self._connection.drained()
             await self._turn_page(source)
             if not source.page.recovered:
                 raise BrokerUnavailable("History has moved on")
-
-    def _write(self, page: Recovered) -> None:
-        written = self._replay.written if self._replay is not None else set()
-        missed = [
-            one
-            for one in page.messages
-            if one.message_id not in written and one.except_connection != self._connection.id
-        ]
-        written.update(one.message_id for one in missed)
-        self._connection.reply([frames.topic_delivery(one) for one in missed])
 
     async def _turn_page(self, source: Source) -> None:
         start = source.start
@@ -104,6 +102,7 @@ class Recovery:
             since_ms=start.since,
             position=None if start.offset is None else (start.epoch or "", start.offset),
             after_serial=source.page.serial if source.page else 0,
+            max_bytes=max(MIN_PAGE_BYTES, MAX_BYTES // len(self._sources)),
         )
         answer = self._node.answers.one(command.ask)
         self._node.uplink.ask_missed(source.partition, command)

@@ -32,6 +32,10 @@ class Unconfirmed:
         """Whether the client has this message already."""
         return message_id in self._confirmed
 
+    def knows(self, message_id: str) -> bool:
+        """Whether the client was written this message."""
+        return message_id in self._waiting or message_id in self._confirmed
+
     def add(self, handover: Handover) -> bool:
         """Begin to wait; return whether the message is to be written: it may be already."""
         message_id = handover.delivery.message_id

@@ -44,6 +44,9 @@ class Given:
     addresses: dict[Address, str]
     """Address to node."""
 
+    accepted: bool
+    """Whether its sender was told already that it is taken care of."""
+
 
 class PresenceOwner(PartitionOwner[Given]):
     """Serves one partition of the users for one reign."""
@@ -206,31 +209,36 @@ class PresenceOwner(PartitionOwner[Given]):
     # ---- messages --------------------------------------------------------------------------------
 
     def _route(self, answers: str, command: RouteDirectMessage, now_ms: int) -> None:
+        used = self._used(command, now_ms)
+        user_id = command.target_user
         delivery = DirectDelivery(
-            message_id=self._message_id(command, now_ms),
-            target_user=command.target_user,
+            message_id=used.message_id if used else command.message_id,
+            target_user=user_id,
             from_user=command.from_user,
             payload=command.payload,
             metadata=command.metadata,
             sent_at_ms=self._stamp(now_ms),
             ask=command.message_id,
             report_to=answers,
-            nodes=self._nodes_for(command.target_user),
+            nodes=self._nodes_for(user_id),
             ttl=command.ttl,
+            known=used is not None and used.message_id != command.message_id,
         )
-        waits = command.target_user in self._held_up  # and nothing overtakes what waits
-        if waits or not self._give(delivery):
-            self._store(delivery, now_ms)
+        if delivery.known:
+            if not self._give(delivery):
+                self._answer_stored(delivery, queued=True)
+        elif self.mailboxes.waits(user_id, now_ms=now_ms) or not self._give(delivery):
+            self._store(delivery, now_ms)  # and nothing overtakes what waits already
 
-    def _message_id(self, command: RouteDirectMessage, now_ms: int) -> str:
-        """Return the id of the message: of an earlier one under the same key (A7)."""
+    def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
+        """Return what was done under the command's key, if it has one: now or before (A7)."""
         user_id, key = command.from_user, command.idempotency_key
         if not key:
-            return command.message_id
+            return None
         if (used := self.keys.find(user_id, key, now_ms)) is None:
             used = KeyUsed(user_id, key, command.message_id, "", 0, now_ms)
             self._write(used)
-        return used.message_id
+        return used
 
     def _nodes_for(self, user_id: str, returned: AbstractSet[str] = frozenset()) -> list[str]:
         """Return the nodes that hold the user, or may: those that have not reported yet."""
@@ -238,7 +246,7 @@ class PresenceOwner(PartitionOwner[Given]):
         unsure = alive - self.directory.reported - returned
         return sorted((self.directory.nodes_of(user_id) & alive) | unsure)
 
-    def _give(self, delivery: DirectDelivery) -> bool:
+    def _give(self, delivery: DirectDelivery, *, accepted: bool = False) -> bool:
         """Hand a message to its nodes; return whether there is one."""
         addresses = {
             _inbox_of(self._leases.alive[node]): node
@@ -249,7 +257,7 @@ class PresenceOwner(PartitionOwner[Given]):
         for address in addresses:
             self._effects.deliveries[address].append(body)
         if addresses:
-            self._gathered.append(Given(delivery, addresses))
+            self._gathered.append(Given(delivery, addresses, accepted))
         return bool(addresses)
 
     def _returned(self, sender: Sender, command: DirectMessageReturned, now_ms: int) -> None:
@@ -280,7 +288,7 @@ class PresenceOwner(PartitionOwner[Given]):
         again = replace(
             delivery, nodes=[node for node in nodes if node not in not_to], connection_id=""
         )
-        if not self._give(again):
+        if not self._give(again, accepted=True):
             self._keep(again, now_ms)
 
     def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
@@ -343,13 +351,12 @@ class PresenceOwner(PartitionOwner[Given]):
         for given in self._given:
             delivery = given.delivery
             nodes = [node for address, node in given.addresses.items() if address not in refused]
-            if delivery.queued and not nodes:
-                self._keep(delivery, self._now_ms)
-                self._held_up.add(delivery.target_user)
-            elif delivery.queued:
+            if delivery.queued and nodes:
                 drained.setdefault(delivery.target_user, []).append(delivery.message_id)
-            elif not nodes:
-                self._store(delivery, self._now_ms)
+            elif not nodes and not delivery.known:
+                self._held_up.add(delivery.target_user)
+                keep = self._keep if given.accepted or delivery.queued else self._store
+                keep(delivery, self._now_ms)
             elif delivery.report_to:
                 answer = Located(delivery.ask, delivery.message_id, nodes)
                 self._effects.answers[delivery.report_to].append(codec.encode(answer))

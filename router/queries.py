@@ -23,9 +23,6 @@ MAX_HELD = 10_000
 MARGIN_MS = 60_000
 """By how much clocks may differ when older messages are looked for."""
 
-RECOVERY_BYTES = 65_536
-"""One page: a node holds one for each partition and each client that recovers."""
-
 Query: TypeAlias = HistoryAsked | RecoveryAsked | ReplayAsked
 
 
@@ -89,7 +86,7 @@ class Queries:
             position=command.position,
             after_serial=command.after_serial,
             now_ms=now_ms,
-            max_bytes=RECOVERY_BYTES,
+            max_bytes=command.max_bytes,
         )
         messages = [delivery_of(one, replayed=True) for one in missed.messages]
         return Recovered(command.ask, missed.recovered, missed.serial, missed.more, messages)

@@ -19,19 +19,22 @@ def partition_of(name: str, partitions: int) -> int:
 
 
 def shares(partitions: int, replicas: Collection[str]) -> dict[int, str]:
-    """Return which replica should own each partition, none more than its share.
+    """Return which replica should own each partition; no two differ by more than one.
 
     Rendezvous hashing with a bound: whoever computes it for the same replicas gets the same, and
     when one comes or goes few partitions change hands.
     """
-    most = -(-partitions // max(len(replicas), 1))
+    if not replicas:
+        return {}
+    share, larger = divmod(partitions, len(replicas))
     held: Counter[str] = Counter()
     owners: dict[int, str] = {}
     for partition in range(partitions):
+        most = share + (larger > 0)
         free = [replica for replica in replicas if held[replica] < most]
-        if free:
-            owners[partition] = max(free, key=partial(_weight, partition))
-            held[owners[partition]] += 1
+        owner = owners[partition] = max(free, key=partial(_weight, partition))
+        held[owner] += 1
+        larger -= held[owner] > share
     return owners
 
 

@@ -89,11 +89,17 @@ class Mailboxes:
 
         It stays here until it is removed, or comes back by ``stayed``.
         """
-        leaving = self._leaving.setdefault(user_id, set())
+        leaving = self._leaving.get(user_id, set())
         entries = self._fresh(user_id, now_ms).entries
         due = [one for one in entries.values() if one.message_id not in leaving]
-        leaving.update(one.message_id for one in due)
+        if due:
+            self._leaving[user_id] = leaving | {one.message_id for one in due}
         return due
+
+    def waits(self, user_id: str, *, now_ms: int) -> bool:
+        """Whether anything waits for a user that is not on its way."""
+        box, leaving = self._fresh(user_id, now_ms), self._leaving.get(user_id, set())
+        return len(box.entries) > len(leaving)
 
     def remove(self, user_id: str, message_ids: list[str]) -> None:
         """Let messages go that were handed over."""

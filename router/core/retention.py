@@ -281,6 +281,10 @@ class Held:
         return len(self._by_serial)
 
 
+FRAME_BYTES = 250
+"""What a message takes in a frame, beside its payload and metadata."""
+
+
 def size_of(message: Published) -> int:
     """Return the bytes that a message counts for."""
     return len(message.payload) + len(message.metadata)
@@ -291,7 +295,7 @@ def fitting(messages: Iterable[Published], max_bytes: int) -> tuple[list[Publish
     taken: list[Published] = []
     size = 0
     for message in messages:
-        size += size_of(message)
+        size += size_of(message) + FRAME_BYTES
         if taken and size > max_bytes:
             return taken, True
         taken.append(message)

@@ -50,7 +50,7 @@ class Queue:
     """How long a queue without a consumer lives."""
 
     max_bytes: int | None = None
-    """What a ``LOG`` keeps, at least; beyond that its oldest records go."""
+    """About what a ``LOG`` keeps; beyond that its oldest records go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, ExchangeType
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
+    AMQPConnectionError,
     ChannelClosed,
     DeliveryError,
     PublishError,
@@ -71,7 +72,7 @@ class RabbitMQConnection:
         self._exchanges: set[str] = set()
         self._blocked = False
         self._watch = asyncio.create_task(self._watch_blocked())
-        connection.close_callbacks.add(self._lose)
+        connection.close_callbacks.add(self.lose)
 
     @property
     def is_blocked(self) -> bool:
@@ -89,7 +90,7 @@ class RabbitMQConnection:
 
     async def close(self) -> None:
         """End it and all its channels. Never raises."""
-        self._lose()
+        self.lose()
         with suppress(Exception), _border():
             await _within(CLOSE_TIMEOUT, self._connection.close())
 
@@ -137,7 +138,8 @@ class RabbitMQConnection:
                 self._blocked = False
             await asyncio.sleep(BLOCKED_POLL)
 
-    def _lose(self, *_: object) -> None:
+    def lose(self, *_: object) -> None:
+        """Take note that this connection is gone."""
         self._gone.set()
         self._watch.cancel()
         for channel in list(self._channels):
@@ -180,7 +182,7 @@ class RabbitMQChannel:
         self._check()
         if self._connection.is_blocked:
             raise BrokerUnavailable("The broker is short of memory or disk")
-        with _border():
+        with self._border():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 async with self._in_order:  # nobody overtakes whoever waits for an exchange
                     await self._connection.know_exchange(to.exchange)
@@ -208,7 +210,7 @@ class RabbitMQChannel:
     async def acknowledge(self, arrived: Arrived) -> None:
         """Let the broker forget this message, and only this one; see the port."""
         self._check()
-        with _border():
+        with self._border():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 await self._amqp.basic_ack(arrived.tag)
         for reading in self._readings:
@@ -263,6 +265,17 @@ class RabbitMQChannel:
     def _on_cancelled(self, *_: object) -> None:
         """Lose the channel when its queue was taken away: a consumer that hears nothing is none."""
         self._closing = asyncio.create_task(self.close())
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Take a failing connection for lost: half closed, it may never say so itself."""
+        try:
+            with _border():
+                yield
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, AMQPConnectionError):
+                self._connection.lose()
+            raise
 
     def _check(self) -> None:
         if self._gone.is_set():

@@ -94,6 +94,9 @@ class RecoveryAsked(Struct, tag=6, array_like=True):
     after_serial: int = 0
     """Where the last page of the answer ended."""
 
+    max_bytes: int = 65_536
+    """Of one page."""
+
 
 class ReplayAsked(Struct, tag=7, array_like=True):
     """A node has missed deliveries: give it again what it wants after this serial."""
@@ -196,6 +199,8 @@ class DirectDelivery(Struct, tag=20, array_like=True):
 
     queued: bool = False
     ttl: float | None = None
+    known: bool = False
+    """Delivered before; to be reported again, and not written (A7)."""
 
 
 class DirectMessageReturned(Struct, tag=16, array_like=True):

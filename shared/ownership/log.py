@@ -37,6 +37,14 @@ CHECKPOINT_BYTES = topology.LOG_BYTES // 8
 Replay = Callable[[Record], None]
 
 
+class TermTaken(BrokerUnavailable):
+    """The landmark was lost: an earlier reign had this term, or a higher one."""
+
+    def __init__(self, term: int) -> None:
+        super().__init__(term=term)
+        self.term = term
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """One batch as it was found in the log."""
@@ -143,7 +151,7 @@ class Log:
             BrokerUnavailable: the log could not be read.
         """
         async with aclosing(self._read(start)) as batches:
-            async for batch in batches:
+            async for batch in _undeposed(batches):
                 for record in batch.records:
                     if record == ReignBegan(self._began):
                         return
@@ -151,23 +159,19 @@ class Log:
 
     async def _replay(self, landmark: Landmark, replay: Replay) -> None:
         """Replay from the last checkpoint on, or from the start of the log if there is none."""
-        highest = 0
-        expected = True
+        first = True
         async with aclosing(self._read(landmark.place)) as batches:
-            async for batch in batches:
-                if expected:
+            async for batch in _undeposed(batches):
+                if first:
                     self._recognise(batch, landmark)
-                    expected = False
+                    first = False
+                if ReignBegan(self._began) in batch.records:
+                    self._next_place = batch.place + 1
+                    return
+                if batch.term >= self.term:
+                    raise TermTaken(batch.term)
                 self._appended += batch.size
-                if batch.term < highest:
-                    continue  # an owner that was deposed and did not know it yet
-                highest = batch.term
-                if highest > self.term:
-                    raise BrokerUnavailable("The log is ahead of its landmark", term=highest)
                 for record in batch.records:
-                    if record == ReignBegan(self._began):
-                        self._next_place = batch.place + 1
-                        return
                     replay(record)
 
     def _recognise(self, first: Read, landmark: Landmark) -> None:
@@ -205,6 +209,15 @@ class Log:
             raise BrokerUnavailable("The log could not be read in time") from error
         finally:
             await channel.close()
+
+
+async def _undeposed(batches: AsyncGenerator[Read, None]) -> AsyncGenerator[Read, None]:
+    """Leave out what an owner wrote that had been deposed and did not know it yet."""
+    highest = 0
+    async for batch in batches:
+        if batch.term >= highest:
+            highest = batch.term
+            yield batch
 
 
 def _windows(records: Iterable[bytes]) -> Iterator[list[bytes]]:

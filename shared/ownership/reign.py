@@ -145,7 +145,7 @@ class Reign:
             await self._checkpoint()
 
     async def _checkpoint(self) -> None:
-        await self._log.checkpoint(self.owner.checkpoint())
+        await self._log.checkpoint(list(self.owner.checkpoint()))  # as it is at this moment
         self._checkpoint_at = time.monotonic()
 
     async def _mark(self, inboxes: set[Address]) -> None:

@@ -13,7 +13,7 @@ from shared.errors import BrokerUnavailable
 from shared.messages.envelopes import Sender
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Leases
-from shared.ownership.log import Log
+from shared.ownership.log import Log, TermTaken
 from shared.ownership.news import News
 from shared.ownership.reign import Announce, Reign
 
@@ -61,6 +61,7 @@ class Seat:
         self._arrivals: Arrivals = asyncio.Queue()
         self._due = False
         self._performed = 0
+        self._term_taken = 0
 
     @property
     def performed(self) -> int:
@@ -88,6 +89,8 @@ class Seat:
         while True:
             try:
                 await self._stand_by(connection, news)
+            except TermTaken as error:
+                self._term_taken = error.term
             except BrokerUnavailable as error:
                 log.debug("reign over", action="rejoin", partition=self.partition, error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
@@ -114,7 +117,8 @@ class Seat:
     async def _begin(self, connection: Connection, channel: Channel, news: News) -> Reign:
         owner = self._make_owner(news.leases)
         records = Log(connection, channel, self._service, self.partition)
-        await records.begin(news.peers.highest_term(self.partition), owner.replay)
+        heard = max(news.peers.highest_term(self.partition), self._term_taken)
+        await records.begin(heard, owner.replay)
         return Reign(self.partition, owner, channel, records, news, self._announce)
 
     async def _reign(

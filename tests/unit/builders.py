@@ -7,7 +7,7 @@ import msgspec
 from gateway.core.identity import Grants, Identity
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.envelopes import DirectDelivery, Sender, TopicDelivery
+from shared.messages.envelopes import DirectDelivery, ReplayEnded, Sender, TopicDelivery
 from shared.settings import OPEN
 
 
@@ -21,7 +21,7 @@ def identity(user_id: str = "alice", **permissions: Any) -> Identity:
     return Identity(user_id, Grants.read(permissions or OPEN), expires_at=2e9)
 
 
-DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery)
+DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery | ReplayEnded)
 
 
 def topic_delivery(**fields: Any) -> TopicDelivery:
@@ -59,18 +59,44 @@ def direct_delivery(**fields: Any) -> DirectDelivery:
 
 
 class Stage:
-    """Plays the reign's part for an owner: numbers what is sent, publishes what is due.
+    """Plays the reign's part for an owner: numbers what is sent, publishes and logs what is due.
 
-    Addresses in ``full`` refuse what they are given.
+    Addresses in ``full`` refuse what they are given. The owner ``after`` another one is told what
+    that one has logged, since its last checkpoint if it made any.
     """
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: Any, *, after: "Stage | None" = None, now_ms: int = 0) -> None:
         self.owner = owner
         self.full: set[str] = set()
         self.delivered: list[tuple[str, Any]] = []
         self.answered: list[tuple[str, Any]] = []
         self.announced: list[Any] = []
-        self._numbers: dict[str, int] = {}
+        self.marked: set[str] = set()
+        self.log: list[bytes] = list(after.log) if after else []
+        self.before: list[bytes] = list(after.before) if after else []
+        """What was logged before the last checkpoint."""
+
+        self._numbers: dict[str, int] = dict(after._numbers) if after else {}
+        for record in self.records:
+            owner.replay(record)
+        self.wants_from_ms = owner.begin("log", now_ms, whole=not self.before)
+
+    @property
+    def records(self) -> list[Any]:
+        """What a successor is told."""
+        return [codec.decode(one, codec.RECORD) for one in self.log]
+
+    def checkpoint(self) -> None:
+        """Log what rebuilds the present state; nothing before it is told to a successor."""
+        self.before += self.log
+        self.log = list(self.owner.checkpoint())
+
+    def fill(self, now_ms: int = 0) -> None:
+        """Tell the owner what came before the last checkpoint."""
+        for record in [*self.before, *self.log]:
+            self.owner.replay_older(codec.decode(record, codec.RECORD))
+        self.owner.filled(now_ms)
+        self.publish()
 
     def send(
         self, sender: Sender, envelope: object, *, number: int | None = None, now_ms: int = 0
@@ -86,6 +112,8 @@ class Stage:
     def publish(self) -> None:
         """Publish until the owner wants no more."""
         while (effects := self.owner.take()) is not None:
+            self.log += effects.records
+            self.marked |= {self._name(to) for to in effects.marks}
             refused = set()
             for to, packed in effects.deliveries.items():
                 if self._name(to) in self.full:

@@ -1,6 +1,7 @@
 """A gateway's insides without its sockets and its broker."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from msgspec import Raw
@@ -73,6 +74,7 @@ class GatewayNode:
         self.fanout = Fanout(self.subscriptions, self.connections)
         self.uplink = FakeUplink()
         metrics = Metrics(CollectorRegistry(), lambda: 0)
+        self._sequences: Counter[tuple[int, int]] = Counter()
         self.downlink = Downlink(node_id, self.fanout, Answers(), self.uplink, metrics)  # type: ignore[arg-type]
 
     def client(
@@ -86,7 +88,9 @@ class GatewayNode:
     def deliver(self, *deliveries: object, term: int = 1, partition: int = 0) -> None:
         """Have a batch of one kind arrive from an owner."""
         items = [Raw(codec.encode(one)) for one in deliveries]
-        body = codec.encode(DeliveryBatch(partition, term, items))
+        self._sequences[partition, term] += 1
+        sequence = self._sequences[partition, term]
+        body = codec.encode(DeliveryBatch(partition, term, sequence, 0, items))
         self.downlink.inbox(body)
         self.downlink.direct(body)
 

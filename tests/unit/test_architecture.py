@@ -18,6 +18,7 @@ PURE = (
     "shared/partitions.py",
     "shared/recent.py",
     "shared/ownership/leases.py",
+    "shared/ownership/peers.py",
     "shared/ownership/effects.py",
     "shared/ownership/idempotency.py",
     "shared/ownership/owner.py",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from presence_service.core.directory import GRACE_MS, Diff, Directory, Location
+from presence_service.core.directory import GRACE_MS, Diff, Directory, Location, Person
 from presence_service.core.sightings import SNAPSHOT_LIMIT, asked_for, sighting
 from shared.messages.envelopes import Opened
 from tests.unit.builders import life
@@ -147,6 +147,54 @@ def test_a_node_that_has_ended_has_to_report_anew(directory):
     directory.ended(N1, clean=True, now_ms=0)
 
     assert directory.reported == set()
+
+
+# ---- what an earlier owner has announced ---------------------------------------------------------
+
+
+def test_whom_an_earlier_owner_has_announced_is_online_and_no_news_when_reported(directory):
+    directory.restore(Person("alice", "away", 7, set_by_client=b'{"mood":1}'))
+    assert directory.nodes_of("alice") == set()
+    assert directory.seen_on("presence.alice") is not None
+
+    told = directory.report(N1, [PHONE], first=True, last=True, now_ms=0)
+
+    assert told == appeared(PHONE)
+    person = directory.people["alice"]
+    assert (person.status, person.last_seen_ms, person.metadata) == ("away", 7, b'{"mood":1}')
+    directory.miss(now_ms=0)
+    assert directory.due(now_ms=99_000) == Diff()
+
+
+def test_whom_nobody_has_reported_is_given_the_grace_once_they_are_missed(directory):
+    directory.restore(Person("alice"))
+    directory.report(N1, [], first=True, last=True, now_ms=0)
+    assert directory.due(now_ms=99_000) == Diff()
+
+    directory.miss(now_ms=100_000)
+    directory.miss(now_ms=104_000)
+
+    assert directory.due(now_ms=100_000 + GRACE_MS - 1) == Diff()
+    assert directory.due(now_ms=100_000 + GRACE_MS) == Diff(left=("alice",))
+
+
+def test_who_is_reported_within_the_grace_after_being_missed_was_never_away(directory):
+    directory.restore(Person("alice"))
+    directory.miss(now_ms=0)
+
+    assert directory.opened(N1, PHONE, now_ms=1000) == appeared(PHONE)
+    assert directory.due(now_ms=99_000) == Diff()
+
+
+def test_whom_an_earlier_owner_has_seen_off_is_not_there_to_be_missed(directory):
+    directory.restore(Person("alice"))
+    directory.forget("alice")
+    directory.forget("nobody")
+
+    directory.miss(now_ms=0)
+
+    assert directory.due(now_ms=99_000) == Diff()
+    assert directory.opened(N1, PHONE, now_ms=0) == appeared(PHONE, N1, "alice")
 
 
 # ---- how users are seen --------------------------------------------------------------------------

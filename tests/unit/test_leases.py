@@ -61,16 +61,6 @@ def test_without_returning_heartbeats_nobody_ages():
     silence(leases, LEASE_BEATS)
 
     assert leases.alive == {"n1": NODE}
-    assert not leases.knows_everyone
-
-
-def test_a_replica_knows_everyone_once_no_silent_node_can_be_left():
-    leases = Leases()
-
-    silence(leases, LEASE_BEATS)
-    assert not leases.knows_everyone
-    silence(leases, 1)
-    assert leases.knows_everyone
 
 
 def test_a_node_may_say_that_it_leaves():

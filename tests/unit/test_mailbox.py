@@ -3,7 +3,9 @@
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
+from presence_service.core import mailbox
 from presence_service.core.mailbox import Limits, Mailboxes
 from shared.messages.envelopes import DirectDelivery
 from tests.unit.builders import direct_delivery
@@ -23,10 +25,17 @@ class Post:
         return direct_delivery(**{"message_id": message_id, "sent_at_ms": 0, **fields})
 
     def store(self, *, now_ms: int = 0, **fields) -> bool:
-        return self.boxes.store(self.letter(**fields), now_ms=now_ms)
+        """Put a new letter in if there is room for it."""
+        letter = self.letter(**fields)
+        if has_room := self.boxes.has_room(letter, now_ms=now_ms):
+            self.boxes.put(letter)
+        return has_room
 
     def drain(self, *, now_ms: int = 0, user_id: str = "bob") -> list[str]:
-        return [one.message_id for one in self.boxes.drain(user_id, now_ms=now_ms)]
+        """Have all that is due handed over."""
+        found = [one.message_id for one in self.boxes.drain(user_id, now_ms=now_ms)]
+        self.boxes.remove(user_id, found)
+        return found
 
 
 def test_what_waits_is_taken_out_once_and_in_order():
@@ -44,8 +53,9 @@ def test_a_message_is_kept_once():
     post = Post(messages=1)
     letter = post.letter()
 
-    assert post.boxes.store(letter, now_ms=0)
-    assert post.boxes.store(letter, now_ms=0)
+    for _ in range(2):
+        assert post.boxes.has_room(letter, now_ms=0)
+        post.boxes.put(letter)
     assert post.drain() == ["dm_0001"]
 
 
@@ -129,21 +139,107 @@ def test_what_was_accepted_before_is_kept_over_the_limits_and_in_its_old_place()
     post.store()
     post.store()
 
-    post.boxes.keep(first)
-    post.boxes.keep(first)
+    post.boxes.put(first)
+    post.boxes.put(first)
 
     assert not post.store()
     assert post.drain() == ["dm_0001", "dm_0002", "dm_0003"]
 
 
-def test_what_could_not_be_handed_over_goes_back_in_the_order_it_had():
+def test_whatever_the_order_of_their_coming_messages_leave_in_the_order_of_their_ids():
+    post = Post()
+    letters = [post.letter() for _ in range(4)]
+    for at in (2, 0, 3, 1):
+        post.boxes.put(letters[at])
+
+    assert post.drain() == ["dm_0001", "dm_0002", "dm_0003", "dm_0004"]
+
+
+# ---- on its way ----------------------------------------------------------------------------------
+
+
+def test_what_is_on_its_way_waits_here_still_but_is_not_given_to_another():
+    post = Post(messages=2)
+    post.store()
+    on_its_way = post.boxes.drain("bob", now_ms=0)
+    post.store()
+
+    assert [one.message_id for one in on_its_way] == ["dm_0001"]
+    assert [one.message_id for one in post.boxes] == ["dm_0001", "dm_0002"]
+    assert not post.store()
+    assert post.drain() == ["dm_0002"]
+
+
+def test_what_could_not_be_handed_over_is_due_again_in_the_order_it_had():
     post = Post()
     for _ in range(4):
         post.store()
-    letters = post.boxes.drain("bob", now_ms=0)
+    post.boxes.drain("bob", now_ms=0)
     post.store()
 
-    for at in (2, 0, 3, 1):
-        post.boxes.keep(letters[at])
+    for message_id in ("dm_0003", "dm_0001"):
+        post.boxes.stayed("bob", message_id)
+    post.boxes.remove("bob", ["dm_0002", "dm_0004"])
 
-    assert post.drain() == ["dm_0001", "dm_0002", "dm_0003", "dm_0004", "dm_0005"]
+    assert post.drain() == ["dm_0001", "dm_0003", "dm_0005"]
+
+
+def test_what_is_put_back_while_it_is_on_its_way_is_due_again():
+    post = Post()
+    post.store()
+    (letter,) = post.boxes.drain("bob", now_ms=0)
+
+    post.boxes.put(letter)
+
+    assert post.drain() == ["dm_0001"]
+
+
+def test_what_expires_on_its_way_may_come_again():
+    post = Post()
+    post.store(ttl=1)
+    (letter,) = post.boxes.drain("bob", now_ms=0)
+    post.boxes.sweep(now_ms=1000)
+    assert len(post.boxes) == 0
+
+    post.boxes.put(replace(letter, ttl=None))
+
+    assert post.drain(now_ms=1000) == ["dm_0001"]
+
+
+def test_removing_what_is_not_here_changes_nothing():
+    post = Post(size=4)
+    post.store(payload=b"1234")
+
+    post.boxes.remove("bob", ["dm_0099"])
+    post.boxes.remove("nobody", ["dm_0001"])
+
+    assert not post.store(payload=b"1")
+    assert post.drain() == ["dm_0001"]
+
+
+def test_all_mailboxes_of_a_partition_together_are_bounded(monkeypatch):
+    monkeypatch.setattr(mailbox, "PARTITION_BYTES", 8)
+    post = Post()
+    assert post.store(payload=b"1234")
+    assert post.store(payload=b"1234", target_user="eve")
+    assert not post.store(payload=b"1", target_user="zoe")
+
+    post.drain(user_id="eve")
+
+    assert post.store(payload=b"1234", target_user="zoe")
+
+
+def test_nothing_is_remembered_of_a_user_for_whom_nothing_waits_any_more():
+    post = Post()
+    post.store()
+    post.drain()
+
+    assert (post.boxes._boxes, post.boxes._leaving) == ({}, {})
+
+
+@pytest.mark.xfail(strict=True, reason="found by these tests: every user who connects leaves a set")
+def test_nothing_is_remembered_of_a_user_for_whom_nothing_ever_waited():
+    post = Post()
+    post.boxes.drain("eve", now_ms=0)
+
+    assert (post.boxes._boxes, post.boxes._leaving) == ({}, {})

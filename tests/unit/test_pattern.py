@@ -8,6 +8,7 @@ from shared.errors import BadRequest
 from shared.topics.pattern import (
     contains,
     is_reserved,
+    overlaps,
     parse_pattern,
     parse_topic,
     presence_topic,
@@ -168,6 +169,36 @@ def test_a_grant_contains_a_pattern_just_when_it_covers_all_its_topics(grant, pa
     everything = all(covers(grant, topic) for topic in ALL_TOPICS if covers(pattern, topic))
 
     assert contains(grant, pattern) is everything
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "met"),
+    [
+        ("chat.*", "*.a", True),
+        ("chat.*", "chat.*.a", False),
+        ("chat.#", "chat", True),
+        ("chat.#", "*", True),
+        ("chat.#", "chat.a.*", True),
+        ("chat.a.#", "chat", False),
+        ("chat.a", "chat.b", False),
+        ("a.*.c", "*.b.#", True),
+        ("#", "*", True),
+        ("#", "presence.*", False),
+        ("*.bob", "presence.#", False),
+        ("*.#", "$SYS", False),
+        ("presence.#", "presence.*", True),
+        ("a.*", "a.presence", True),
+    ],
+)
+def test_two_patterns_overlap_if_some_topic_meets_both(one, other, met):
+    assert overlaps(parse_pattern(one), parse_pattern(other)) is met
+
+
+@given(PATTERN, PATTERN)
+def test_patterns_overlap_just_when_a_topic_can_be_found_that_both_cover(one, other):
+    common = any(covers(one, topic) and covers(other, topic) for topic in ALL_TOPICS)
+
+    assert overlaps(one, other) is overlaps(other, one) is common
 
 
 # ---- users in topics -----------------------------------------------------------------------------

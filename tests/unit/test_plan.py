@@ -16,14 +16,11 @@ def table(**reported: list[str]) -> InterestTable:
     return found
 
 
-def to(*nodes: str, complete: bool = True) -> Plan:
-    return Plan(tuple(Address(queue=f"inbox.{one}.b1") for one in nodes), nodes, complete)
+def to(*nodes: str) -> Plan:
+    return Plan(tuple(Address(queue=f"inbox.{one}.b1") for one in nodes), nodes)
 
 
 SURE = table(n1=["chat.*"], n2=["news"], n3=["chat.a", "#"])
-TO_EVERYONE = Plan(
-    (Address(exchange="everyone"),), ("n1", "n2", "n3"), complete=False, to_everyone=True
-)
 
 
 @pytest.mark.parametrize(
@@ -43,24 +40,17 @@ TO_EVERYONE = Plan(
 def test_a_broadcast_goes_to_who_wants_it_and_to_who_has_not_said(topic, interest, expected):
     command = RouteBroadcast("m", topic, b"1")
 
-    assert plan(command, interest, ALIVE, knows_everyone=True) == expected
+    assert plan(command, interest, ALIVE) == expected
 
 
-def test_whoever_cannot_know_all_nodes_publishes_to_all_inboxes_there_are():
-    command = RouteBroadcast("m", "chat.a", b"1")
-
-    assert plan(command, SURE, ALIVE, knows_everyone=False) == TO_EVERYONE
-
-
-@pytest.mark.parametrize("knows_everyone", [True, False])
-def test_what_is_for_one_node_goes_to_that_node_alone_while_it_lives(knows_everyone):
+def test_what_is_for_one_node_goes_to_that_node_alone_while_it_lives():
     for node, expected in (("n2", to("n2")), ("n9", to())):
         command = RouteBroadcast("m", "chat.a", b"1", only_node=node)
-        assert plan(command, SURE, ALIVE, knows_everyone=knows_everyone) == expected
+        assert plan(command, SURE, ALIVE) == expected
 
 
 def test_an_inbox_is_that_of_the_present_boot():
     command = RouteBroadcast("m", "a", b"1")
-    planned = plan(command, table(n1=["a"]), {"n1": life("n1", "b7")}, knows_everyone=True)
+    planned = plan(command, table(n1=["a"]), {"n1": life("n1", "b7")})
 
     assert planned.addresses == (Address(queue="inbox.n1.b7"),)

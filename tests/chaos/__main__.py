@@ -1,0 +1,64 @@
+"""``python -m tests.chaos``: faults by chance for some minutes, and a verdict."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.chaos.clients import Habits
+from tests.chaos.faults import FAULTS
+from tests.chaos.reading import Limits
+from tests.chaos.report import json_lines, markdown
+from tests.chaos.scenario import Plan, run
+
+SHOWN = 40
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - what the person at the terminal waits for
+
+
+def _plan() -> tuple[Plan, argparse.Namespace]:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))  # noqa: S311
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--fault", action="append", choices=[*FAULTS, "none"], help="default: all")
+    parser.add_argument("--without", action="append", default=[], choices=["acks", "recover"])
+    parser.add_argument("--sabotage", default="", choices=["lost", "doubled", "reordered"])
+    parser.add_argument("--out", type=Path, help="append a JSON line for each fault to this file")
+    parser.add_argument("--logs", type=Path, help="keep the logs of the processes here")
+    asked = parser.parse_args()
+    plan = Plan(
+        asked.seed,
+        60 * asked.minutes,
+        tuple(name for name in asked.fault or FAULTS if name != "none"),
+        habits=Habits(acks="acks" not in asked.without, recover="recover" not in asked.without),
+        limits=Limits(history="recover" not in asked.without),
+        sabotage=asked.sabotage,
+    )
+    return plan, asked
+
+
+def main() -> None:
+    """Carry out what was asked for; exit with 1 if a promise was broken."""
+    plan, asked = _plan()
+    with tempfile.TemporaryDirectory() as temporary, PrivateRabbitMQ() as rabbitmq:
+        logs = asked.logs or Path(temporary)
+        logs.mkdir(parents=True, exist_ok=True)
+        outcome = asyncio.run(run(plan, rabbitmq, logs, _say))
+        for violation in outcome.verdict.violations[:SHOWN]:
+            _say(str(violation))
+        if (more := len(outcome.verdict.violations) - SHOWN) > 0:
+            _say(f"and {more} more")
+        _say(f"\n{markdown(outcome)}")
+    if asked.out is not None:
+        with asked.out.open("a") as written:
+            written.write(json_lines(outcome) + "\n")
+    sys.exit(0 if outcome.good else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What is done to the cluster. Each fault lasts a while, is undone, and notes both."""
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from tests.chaos.history import FaultBegan, FaultEnded, ProcessStarted
+from tests.chaos.proxy import Proxy
+from tests.chaos.recorder import Recorder
+from tests.chaos.world import World
+
+RABBITMQ = "rabbitmq"
+NORMAL_WATERMARK = "0.6"
+DELAY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Whom a fault strikes, and who writes it down."""
+
+    node: str
+    world: World
+    recorder: Recorder
+
+
+Trouble = Callable[[Victim], AbstractAsyncContextManager[None]]
+"""The fault holds inside the context, and is undone at its end."""
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def killed(victim: Victim) -> AsyncIterator[None]:
+    """End a process as a crash would, and start it again."""
+    service = victim.world.service(victim.node)
+    service.kill()
+    try:
+        yield
+    finally:
+        _start(victim)
+
+
+@asynccontextmanager
+async def stopped(victim: Victim) -> AsyncIterator[None]:
+    """Stop a process as an operator would, and start it again."""
+    await asyncio.to_thread(victim.world.service(victim.node).stop)
+    try:
+        yield
+    finally:
+        _start(victim)
+
+
+def _start(victim: Victim) -> None:
+    victim.world.service(victim.node).start()
+    victim.recorder.note(ProcessStarted(victim.recorder.now(), victim.node))
+
+
+@asynccontextmanager
+async def frozen(victim: Victim) -> AsyncIterator[None]:
+    """Stop a process in the middle of whatever it does; all its sockets stay open."""
+    service = victim.world.service(victim.node)
+    service.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        service.signal(signal.SIGCONT)
+
+
+# ---- wires ---------------------------------------------------------------------------------------
+
+
+def troubled_wire(choose: Callable[[Victim], Proxy], how: Callable[[Proxy], None]) -> Trouble:
+    """Return the fault of a wire."""
+
+    @asynccontextmanager
+    async def trouble(victim: Victim) -> AsyncIterator[None]:
+        wire = choose(victim)
+        how(wire)
+        try:
+            yield
+        finally:
+            wire.heal()
+
+    return trouble
+
+
+def to_broker(victim: Victim) -> Proxy:
+    """The wire between a process and RabbitMQ."""
+    return victim.world.to_broker[victim.node]
+
+
+def to_clients(victim: Victim) -> Proxy:
+    """The wire between a gateway and its clients."""
+    return victim.world.to_clients[victim.node]
+
+
+def slow(wire: Proxy) -> None:
+    """Delay what passes."""
+    wire.slow_down(DELAY_SECONDS)
+
+
+# ---- the broker ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def rabbitmq_killed(victim: Victim) -> AsyncIterator[None]:
+    """End RabbitMQ as a crash would, and start it again on its data."""
+    await asyncio.to_thread(victim.world.rabbitmq.kill)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(victim.world.rabbitmq.restart)
+
+
+@asynccontextmanager
+async def rabbitmq_stopped(victim: Victim) -> AsyncIterator[None]:
+    """Stop RabbitMQ in good order, and start it again on its data."""
+    await asyncio.to_thread(lambda: victim.world.rabbitmq.stop(keep_data=True))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(victim.world.rabbitmq.restart)
+
+
+@asynccontextmanager
+async def rabbitmq_frozen(victim: Victim) -> AsyncIterator[None]:
+    """Stop RabbitMQ in the middle of whatever it does."""
+    beam = victim.world.rabbitmq._beam
+    assert beam is not None
+    beam.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        beam.send_signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def out_of_memory(victim: Victim) -> AsyncIterator[None]:
+    """Have RabbitMQ block whoever publishes."""
+    await _watermark(victim, "0")
+    try:
+        yield
+    finally:
+        await _watermark(victim, NORMAL_WATERMARK)
+
+
+async def _watermark(victim: Victim, fraction: str) -> None:
+    ctl = victim.world.rabbitmq.ctl
+    await asyncio.to_thread(ctl, "set_vm_memory_high_watermark", fraction)
+
+
+# ---- all of them ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault by its name, and whom it may strike."""
+
+    name: str
+    kind: str
+    """``gateway``, ``router``, ``presence`` or ``rabbitmq``."""
+
+    trouble: Trouble
+    seconds: tuple[float, float]
+    """How long it holds, from and to."""
+
+    async def strike(self, world: World, recorder: Recorder, rng: random.Random) -> None:
+        """Inject it into one of its kind, hold it, and undo it."""
+        nodes = [one for one in world.size.nodes if one.startswith(self.kind)] or [RABBITMQ]
+        node, seconds = rng.choice(nodes), rng.uniform(*self.seconds)
+        recorder.note(FaultBegan(recorder.now(), self.name, node))
+        try:
+            async with self.trouble(Victim(node, world, recorder)):
+                await asyncio.sleep(seconds)
+        finally:
+            recorder.note(FaultEnded(recorder.now(), self.name, node))
+
+
+def _of_each(kind: str) -> list[Fault]:
+    return [
+        Fault(f"kill {kind}", kind, killed, (1, 6)),
+        Fault(f"restart {kind}", kind, stopped, (0, 3)),
+        Fault(f"freeze {kind}", kind, frozen, (3, 20)),
+        Fault(f"cut {kind}", kind, troubled_wire(to_broker, Proxy.cut), (0, 8)),
+        Fault(f"silence {kind}", kind, troubled_wire(to_broker, Proxy.fall_silent), (3, 15)),
+        Fault(f"delay {kind}", kind, troubled_wire(to_broker, slow), (3, 10)),
+    ]
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        *_of_each("gateway"),
+        *_of_each("router"),
+        *_of_each("presence"),
+        Fault("cut clients", "gateway", troubled_wire(to_clients, Proxy.cut), (0, 2)),
+        Fault("silence clients", "gateway", troubled_wire(to_clients, Proxy.fall_silent), (5, 30)),
+        Fault("kill rabbitmq", RABBITMQ, rabbitmq_killed, (0, 3)),
+        Fault("restart rabbitmq", RABBITMQ, rabbitmq_stopped, (0, 3)),
+        Fault("freeze rabbitmq", RABBITMQ, rabbitmq_frozen, (3, 20)),
+        Fault("memory alarm", RABBITMQ, out_of_memory, (3, 20)),
+    )
+}

@@ -1,0 +1,161 @@
+"""The processes, each on wires of its own that can be troubled."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from yarl import URL
+
+from standalone.local_cluster import LocalCluster, Service
+from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.chaos.proxy import Proxy
+from tests.support.cluster import free_ports
+
+DEPTH_SAMPLES = 3
+"""Leases and heartbeats pass through the queues all the time."""
+
+
+@dataclass
+class Sabotaged(Service):
+    """A process in which one promise is broken on purpose."""
+
+    sabotage: str = ""
+
+    def start(self) -> None:
+        """Start it, on a fresh log."""
+        with self.log.open("wb") as written:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.sabotage", self.module, self.sabotage],
+                env={**os.environ, **self.environment, "REALTIME_NODE_ID": self.node_id},
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+                start_new_session=True,
+            )
+
+
+@dataclass
+class ProxiedCluster(LocalCluster):
+    """A cluster of which each process reaches RabbitMQ through a wire of its own."""
+
+    amqp_urls: dict[str, str] = field(default_factory=dict)
+    sabotage: str = ""
+    """What is broken in the gateways, if anything."""
+
+    def _add(self, module: str, node_id: str, **own: str) -> None:
+        environment = {
+            "REALTIME_MODE": "development",
+            **self.settings,
+            **own,
+            "REALTIME_AMQP_URL": self.amqp_urls[node_id],
+        }
+        log = self.logs / f"{node_id}.log"
+        service = Service(module, node_id, environment, log)
+        if self.sabotage and module == "gateway":
+            service = Sabotaged(module, node_id, environment, log, sabotage=self.sabotage)
+        service.start()
+        self.services.append(service)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many of each."""
+
+    gateways: int = 3
+    routers: int = 2
+    presence: int = 2
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names that ``LocalCluster`` gives them."""
+        counts = {"router": self.routers, "presence": self.presence, "gateway": self.gateways}
+        return [f"{kind}-{n}" for kind, many in counts.items() for n in range(1, many + 1)]
+
+
+@dataclass
+class World:
+    """A running cluster with its wires and its broker."""
+
+    rabbitmq: PrivateRabbitMQ
+    logs: Path
+    size: Size = Size()
+    sabotage: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    to_broker: dict[str, Proxy] = field(default_factory=dict)
+    to_clients: dict[str, Proxy] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._lay_wires(stack)
+            stack.push_async_callback(self._stop)
+            await asyncio.to_thread(self.processes.start)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _stop(self) -> None:
+        for proxy in (*self.to_broker.values(), *self.to_clients.values()):
+            proxy.heal()
+        await asyncio.to_thread(self.processes.stop)
+
+    async def _lay_wires(self, stack: AsyncExitStack) -> None:
+        url, nodes = URL(self.rabbitmq.url), self.size.nodes
+        gateways = [node for node in nodes if node.startswith("gateway")]
+        ports = iter(free_ports(len(nodes) + 2 * len(gateways)))
+        listening = [next(ports) for _ in gateways]
+        for node in nodes:
+            wire = Proxy(next(ports), url.port or 5672)
+            self.to_broker[node] = await stack.enter_async_context(wire)
+        for node, target in zip(gateways, listening, strict=True):
+            self.to_clients[node] = await stack.enter_async_context(Proxy(next(ports), target))
+        self.processes = ProxiedCluster(
+            self.rabbitmq.url,
+            self.logs,
+            gateway_ports=listening,
+            routers=self.size.routers,
+            presence=self.size.presence,
+            settings=self.settings,
+            amqp_urls={
+                node: str(url.with_port(wire.port)) for node, wire in self.to_broker.items()
+            },
+            sabotage=self.sabotage,
+        )
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients connect: the gateways' wires."""
+        return [f"ws://127.0.0.1:{wire.port}/ws" for wire in self.to_clients.values()]
+
+    def service(self, node: str) -> Service:
+        """Return a process by its name."""
+        return next(one for one in self.processes.services if one.node_id == node)
+
+    async def ready(self) -> None:
+        """Wait until every process is ready.
+
+        Raises:
+            NotStarted: one ended, or was not ready in time.
+        """
+        await asyncio.to_thread(self.processes.wait_ready)
+
+    def unready(self) -> tuple[str, ...]:
+        """Return the processes that have ended by themselves, or cannot do their work."""
+        return tuple(one.node_id for one in self.processes.services if not one.ready)
+
+    async def depths(self) -> dict[str, int]:
+        """Return how many messages each queue holds for longer than a moment."""
+        samples = [await asyncio.to_thread(self._depths) for _ in range(DEPTH_SAMPLES)]
+        names = set.intersection(*(set(sample) for sample in samples))
+        return {name: min(sample[name] for sample in samples) for name in sorted(names)}
+
+    def _depths(self) -> dict[str, int]:
+        told = self.rabbitmq.ctl("list_queues", "--no-table-headers", "name", "messages")
+        rows = (line.rsplit("\t", 1) for line in told.splitlines() if "\t" in line)
+        return {name: int(messages) for name, messages in rows}

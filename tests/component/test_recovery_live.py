@@ -1,0 +1,220 @@
+"""Recovering while others speak, and for clients that read slowly, change their mind or go (H4)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway import outbox
+from gateway.connection import Connection
+from tests.component.conftest import Start
+from tests.component.staging import Stall, payloads, recover
+from tests.support.embedded import Gate, Message, Place, Talk, until
+
+EVERYTHING = {"since": 0}
+BIG = "x" * 60_000
+BOUND = 300_000
+LONG = {"#": {"messages": 1000, "seconds": 300}}
+
+
+@asynccontextmanager
+async def speaking(place: Place, topic: str) -> AsyncIterator[list[int]]:
+    """Have somebody count aloud all the time; yield what was said."""
+    speaker, said = await place.connect("speaker"), [0]
+
+    async def speak() -> None:
+        while True:
+            await speaker.broadcast(topic, said[0] + 1)
+            said[0] += 1
+
+    task = asyncio.create_task(speak())
+    try:
+        yield said
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def connection_of(place: Place, talk: Talk) -> Connection:
+    """Return a client's connection as the gateway has it."""
+    connection = place.server.node.connections.get(talk.id)
+    assert connection is not None
+    return connection
+
+
+async def hear_up_to(talk: Talk, last: int) -> list[Message]:
+    heard = [await talk.hear()]
+    while (payloads(heard[-1:]) or [0])[0] < last:
+        heard.append(await talk.hear())
+    return heard
+
+
+async def begin(talk: Talk, *topics: str) -> None:
+    """Ask for everything of some topics, and wait for nothing."""
+    starts = {topic: EVERYTHING for topic in topics}
+    await talk.say("Subscribe", {"topics": topics, "recover": starts})
+
+
+async def test_between_what_was_missed_and_what_is_said_now_there_is_no_gap_and_no_double(
+    start: Start,
+) -> None:
+    place = await start(history=LONG)
+    async with speaking(place, "chat.a") as said:
+        for number in range(10):
+            await until(lambda: said[0] > 20 * number, "more was said")  # noqa: B023
+            bob = await place.connect("bob")
+            await begin(bob, "chat.a", "chat.*")
+            status, *heard = await hear_up_to(bob, said[0] + 10)
+            assert status["type"] == "Status"
+            assert payloads(heard) == list(range(1, len(heard) + 1))
+            await bob.close()
+
+
+async def test_who_comes_back_goes_on_where_it_was_cut_off(start: Start) -> None:
+    place = await start(history=LONG)
+    async with speaking(place, "chat.a") as said:
+        bob = await place.connect("bob")
+        await begin(bob, "chat.a")
+        heard = (await hear_up_to(bob, 30))[1:]
+        for _ in range(5):
+            await bob.close()
+            bob = await place.connect("bob")
+            last = heard[-1]["data"]["metadata"]
+            place_of_last = {"offset": last["offset"], "epoch": last["epoch"]}
+            details = await recover(bob, {"chat.a": place_of_last})
+            assert details["recovered"] == {"chat.a": True}
+            heard += await hear_up_to(bob, said[0] + 5)
+    assert payloads(heard) == list(range(1, len(heard) + 1))
+
+
+async def test_what_lags_in_the_inbox_is_not_sent_again_after_its_replay(place: Place) -> None:
+    """The owner's answers may overtake its deliveries: they come through different queues."""
+    alice, bob = await place.people("alice", "bob")
+    await alice.subscribe("chat.a")
+    with Stall("inbox") as stall:
+        await bob.say("Broadcast", {"topic": "chat.a", "payload": 1})
+        await until(lambda: stall.waiting > 0, "it waits in the inbox")
+        carol = await place.connect("carol")
+        await recover(carol, {"chat.a": EVERYTHING})
+        assert payloads([await carol.hear()]) == [1]
+        stall.open()
+    await bob.broadcast("chat.a", 2)
+    assert payloads(await alice.hears(2)) == [1, 2]
+    assert payloads(await carol.told()) == [2]
+
+
+async def test_what_is_said_while_the_owners_answer_is_awaited_comes_behind(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    for number in (1, 2):
+        await alice.broadcast("chat.a", number)
+    with Stall("answers") as stall:
+        await begin(bob, "chat.a")
+        await until(lambda: stall.waiting > 0, "the answer is on its way")
+        await alice.say("Broadcast", {"topic": "chat.a", "payload": 3})
+        [connection] = place.server.node.connections.of_user("bob")
+        await until(lambda: bool(connection._replay and connection._replay.later), "3 is here")
+        stall.open()
+    assert payloads(await bob.hears(4)) == [1, 2, 3]
+
+
+# ---- slow readers --------------------------------------------------------------------------------
+
+
+async def fill(talk: Talk, topic: str, count: int) -> None:
+    for number in range(count):
+        await talk.broadcast(topic, [number, BIG])
+
+
+async def numbers_heard(talk: Talk, count: int) -> list[int]:
+    return [one[0] for one in payloads(await talk.hears(count))]
+
+
+async def test_a_long_replay_waits_for_a_slow_reader(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.core.retention.Bounds.topic_size", 33_554_432)
+    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
+    place = await start(history=LONG)
+    alice, bob = await place.people("alice", "bob")
+    await fill(alice, "chat.a", 15)
+    transport = connection_of(place, bob)._outbox._transport
+    await begin(bob, "chat.a")
+    heard: list[int] = []
+    assert (await bob.hear())["type"] == "Status"
+    while len(heard) < 15:
+        assert transport.get_write_buffer_size() <= BOUND
+        heard += await numbers_heard(bob, 1)
+    assert heard == list(range(15))
+
+
+async def test_the_replay_of_many_topics_waits_for_the_reader_too(place: Place) -> None:
+    """Together they are more than a client may lag behind; that bound is not for replays."""
+    alice, bob = await place.people("alice", "bob")
+    topics = [f"chat.{number}" for number in range(100)]  # more than the kernel takes, too
+    for topic in topics:
+        await alice.broadcast(topic, BIG)
+
+    await begin(bob, *topics)
+    assert (await bob.hear())["type"] == "Status"
+    assert payloads(await bob.hears(100)) == [BIG] * 100
+
+
+# ---- who changes its mind ------------------------------------------------------------------------
+
+
+async def paused_replay(place: Place, bob: Talk) -> Connection:
+    """Begin a replay of two topics of which one page each is on its way to a paused reader."""
+    alice = await place.connect("alice")
+    for topic in ("chat.a", "chat.b"):
+        await fill(alice, topic, 6)
+    connection = connection_of(place, bob)
+    resumed = asyncio.Event()
+    bob.resume = resumed.set  # type: ignore[attr-defined]
+    drained = connection._outbox.drained
+
+    async def wait() -> None:
+        await resumed.wait()
+        await drained()
+
+    connection._outbox.drained = wait  # type: ignore[method-assign]
+    await begin(bob, "chat.a", "chat.b")
+    assert (await bob.hear())["type"] == "Status"
+    assert await numbers_heard(bob, 1) == [0]
+    return connection
+
+
+async def test_after_unsubscribed_nothing_more_of_a_replay_is_written(place: Place) -> None:
+    bob = await place.connect("bob")
+    await paused_replay(place, bob)
+    await bob.ask("Unsubscribe", {"topics": ["chat.a"]})
+    bob.resume()  # type: ignore[attr-defined]
+    heard = await bob.hears(6)
+    assert {one["data"]["topic"] for one in heard} == {"chat.b"}
+    assert not await bob.told()
+
+
+async def test_who_leaves_during_a_replay_leaves_nothing_behind(place: Place) -> None:
+    bob = await place.connect("bob")
+    connection = await paused_replay(place, bob)
+    await bob.close()
+    await place.server.forgotten("bob")
+    assert connection._replay is None
+    assert not place.server.node.answers._asked
+    [carol] = await place.people("carol")
+    assert (await carol.broadcast("chat.a", "after"))["recipients"] == 0
+
+
+async def test_a_subscription_whose_recovery_nobody_answers_is_undone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.answers.ANSWER_SECONDS", 0.05)
+    alice, bob = await place.people("alice", "bob")
+    with Gate("answers"):
+        data = {"topics": ["chat.a"], "recover": {"chat.a": EVERYTHING}}
+        assert (await bob.refused("Subscribe", data))["code"] == 503
+    assert (await alice.broadcast("chat.a", 1))["recipients"] == 0
+    assert (await bob.subscribe("other"))["active_subscriptions"] == 1
+    await bob.subscribe("chat.a")
+    assert (await alice.broadcast("chat.a", 2))["recipients"] == 1
+    assert payloads(await bob.told()) == [2]

@@ -1,0 +1,312 @@
+"""What a node has been handed of each partition, and what it asks for again: core/gaps.py."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core import gaps as gaps_module
+from gateway.core.gaps import MAX_HELD, PATIENCE, Arrival, Gaps, Item
+from shared.messages.envelopes import DeliveryBatch, ReplayEnded, TopicDelivery
+from tests.unit.builders import topic_delivery
+
+
+def kept(serial: int, *, replayed: bool = False) -> TopicDelivery:
+    return topic_delivery(message_id=f"kept {serial}", serial=serial, replayed=replayed)
+
+
+def live(name: str) -> TopicDelivery:
+    return topic_delivery(message_id=name, serial=0)
+
+
+def again(*serials: int) -> list[Item]:
+    return [kept(serial, replayed=True) for serial in serials]
+
+
+def names(deliveries: list[TopicDelivery]) -> list[int | str]:
+    return [one.serial or one.message_id for one in deliveries]
+
+
+@dataclass
+class Node:
+    """A node's counts, fed with batches."""
+
+    gaps: Gaps = field(default_factory=Gaps)
+    heard: list[int | str] = field(default_factory=list)
+    lost: int = 0
+    now: float = 100.0
+
+    def take(
+        self, sequence: int, *items: Item, term: int = 1, serial: int = 0, partition: int = 0
+    ) -> Arrival:
+        batch = DeliveryBatch(partition, term, sequence, serial, [])
+        arrival = self.gaps.take(batch, list(items), now=self.now)
+        self.heard += names(arrival.deliver)
+        self.lost += arrival.lost
+        return arrival
+
+    def mark(self, sequence: int, serial: int, *, term: int = 1) -> Arrival:
+        return self.take(sequence, serial=serial, term=term)
+
+
+# ---- what comes in order -------------------------------------------------------------------------
+
+
+def test_what_comes_without_a_hole_is_delivered_at_once():
+    node = Node()
+    for sequence in (1, 2, 3):
+        assert node.take(sequence, kept(sequence), live(f"l{sequence}")).ask_after is None
+
+    assert node.heard == [1, "l1", 2, "l2", 3, "l3"]
+
+
+def test_partitions_are_counted_each_on_its_own():
+    node = Node()
+    node.take(1, kept(1))
+    assert node.take(1, kept(1), partition=1).ask_after is None
+    assert node.take(3, kept(3)).ask_after == 1
+    node.take(2, kept(2), partition=1)
+
+    assert node.heard == [1, 1, 2]
+
+
+def test_what_a_reign_that_is_over_says_is_outdated():
+    node = Node()
+    node.take(1, kept(1), term=2)
+
+    assert node.gaps.is_outdated(DeliveryBatch(0, 1, 9, 9, []))
+    assert not node.gaps.is_outdated(DeliveryBatch(0, 2, 9, 9, []))
+    assert not node.gaps.is_outdated(DeliveryBatch(1, 1, 1, 1, []))
+
+
+# ---- holes ---------------------------------------------------------------------------------------
+
+
+def test_at_a_hole_everything_waits_until_the_replay_has_ended():
+    node = Node()
+    node.take(1, kept(1))
+    assert node.take(3, kept(3)).ask_after == 1
+    node.take(4, live("after"))
+    assert node.heard == [1]
+
+    node.take(5, *again(2, 3), ReplayEnded(lost=0), serial=3)
+    assert node.heard == [1, 2, 3, "after"]
+    assert node.take(6, kept(4)).ask_after is None
+    assert node.heard[-1] == 4
+
+
+def test_one_knows_from_a_batch_up_to_where_to_ask_also_if_nothing_in_it_was_kept():
+    node = Node()
+    node.take(1, live("l"), serial=7)
+
+    assert node.take(3, live("m"), serial=9).ask_after == 7
+
+
+def test_a_mark_shows_that_the_tail_is_missing():
+    node = Node()
+    node.take(1, kept(1), serial=1)
+    assert node.mark(1, 1).ask_after is None
+    assert node.mark(2, 2).ask_after == 1
+
+    node.take(3, *again(2), ReplayEnded(lost=0), serial=2)
+    assert node.heard == [1, 2]
+
+
+def test_a_mark_tells_from_where_to_ask_later():
+    node = Node()
+    assert node.mark(0, 40).ask_after is None
+    assert node.take(2, kept(42)).ask_after == 40
+
+
+def test_what_is_lost_for_good_is_counted():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(3, kept(9))
+    node.take(4, *again(8, 9), ReplayEnded(lost=6))
+
+    assert node.heard == [1, 8, 9]
+    assert node.lost == 6
+
+
+def test_a_hole_within_a_replay_is_asked_for_again_and_all_waits_for_both():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(3, kept(3))
+    assert node.take(5, kept(5)).ask_after == 1
+    node.take(6, *again(2, 3), ReplayEnded(lost=0))
+    assert node.heard == [1]
+    node.take(7, *again(2, 3, 4, 5), ReplayEnded(lost=0))
+
+    assert node.heard == [1, 2, 3, 4, 5]
+
+
+def test_a_replay_that_was_lost_itself_does_not_hold_up_the_next_one():
+    """An inbox that is full may well refuse the replay, too."""
+    node = Node()
+    node.take(1, kept(1))
+    node.take(3, kept(3))
+    assert node.take(5, kept(4)).ask_after == 1  # with 4 the end of the first replay has gone
+    node.take(6, *again(2, 3, 4), ReplayEnded(lost=0), serial=4)
+
+    assert node.heard == [1, 2, 3, 4]
+
+
+def test_a_replay_that_nobody_waits_for_is_ignored():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(2, *again(1), ReplayEnded(lost=0))
+    node.take(3, kept(2))
+
+    assert node.heard == [1, 2]
+
+
+def test_a_live_only_broadcast_does_not_come_before_what_was_said_before_it():
+    """The numbers of one speaker's broadcasts rise: who hears a later one first drops the other."""
+    node = Node()
+    node.take(1, topic_delivery(message_id="a", serial=1, number=1))
+    node.take(3, topic_delivery(message_id="c", serial=0, number=3))
+    missed = topic_delivery(message_id="b", serial=2, number=2, replayed=True)
+    arrival = node.take(4, missed, ReplayEnded(lost=0))
+
+    assert [one.message_id for one in arrival.deliver] == ["b", "c"]
+
+
+# ---- another reign, another inbox ----------------------------------------------------------------
+
+
+def test_a_new_reign_counts_from_one():
+    node = Node()
+    node.take(1, kept(1), term=1)
+    node.take(2, kept(2), term=1)
+    assert node.take(1, kept(3), term=2).ask_after is None
+    assert node.take(3, kept(5), term=2).ask_after == 3
+
+
+def test_what_the_last_reign_could_not_deliver_is_asked_of_the_next():
+    """The inbox was full, the reign ended: the new one counts from one and knows of no hole."""
+    node = Node()
+    node.take(1, kept(1), term=1, serial=1)
+
+    assert node.mark(0, 5, term=2).ask_after == 1
+
+
+def test_a_replay_asked_of_one_reign_may_come_from_the_next():
+    node = Node()
+    node.take(1, kept(1), term=1)
+    node.take(3, kept(3), term=1)
+    node.take(1, *again(2, 3), ReplayEnded(lost=0), term=2)
+
+    assert node.heard == [1, 2, 3]
+
+
+def test_with_a_new_inbox_every_known_partition_is_asked_for_and_what_was_held_is_let_go():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(1, kept(7), partition=1)
+    node.take(3, kept(3))
+
+    assert node.gaps.begin(now=node.now) == {0: 1, 1: 7}
+    node.take(1, kept(4), term=1)
+    node.take(2, *again(2, 3, 4), ReplayEnded(lost=0), term=1)
+    assert node.heard == [1, 7, 2, 3, 4]
+
+
+# ---- patience ------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_for_ever_for_a_replay():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(3, kept(3))
+    assert not node.gaps.overdue(now=node.now + PATIENCE)
+
+    [(partition, deliveries)] = node.gaps.overdue(now=node.now + PATIENCE + 1)
+    assert (partition, names(deliveries)) == (0, [3])
+    node.take(4, kept(4))
+    node.take(5, *again(2, 3), ReplayEnded(lost=0))
+    assert node.heard == [1, 4]
+
+
+def test_not_more_is_held_than_memory_allows(monkeypatch: pytest.MonkeyPatch):
+    assert MAX_HELD == 10_000
+    monkeypatch.setattr(gaps_module, "MAX_HELD", 3)
+    node = Node()
+    node.take(1, kept(1))
+    for sequence in range(3, 6):
+        node.take(sequence, kept(sequence))
+    assert node.heard == [1]
+
+    node.take(6, kept(6))
+    assert node.heard == [1, 3, 4, 5, 6]
+
+
+# ---- any loss ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Owner:
+    """Counts and keeps like an owner; what it hands to the node may be lost on the way."""
+
+    node: Node
+    kept: list[int] = field(default_factory=list)
+    said: list[int | str] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)
+    """Live-only broadcasts that got through."""
+
+    asked: list[int] = field(default_factory=list)
+    sequence: int = 0
+    term: int = 1
+
+    def hand(self, items: list[Item], *, lost: bool) -> None:
+        self.sequence += bool(items)
+        if lost:
+            return
+        self.reached += [str(one) for one in names([x for x in items if _is_live(x)])]
+        serial = len(self.kept)
+        arrival = self.node.take(self.sequence, *items, term=self.term, serial=serial)
+        if arrival.ask_after is not None:
+            self.asked.append(arrival.ask_after)
+
+    def say(self, what: str, *, lost: bool) -> None:
+        if what == "k":
+            self.kept.append(len(self.kept) + 1)
+            self.said.append(self.kept[-1])
+            self.hand([kept(self.kept[-1])], lost=lost)
+        else:
+            self.said.append(f"live {len(self.said)}")
+            self.hand([live(str(self.said[-1]))], lost=lost)
+
+    def answer(self, *, lost: bool) -> None:
+        for after in [self.asked.pop(0)] if self.asked else []:
+            self.hand([*again(*self.kept[after:]), ReplayEnded(lost=0)], lost=lost)
+
+
+def _is_live(item: Item) -> bool:
+    return isinstance(item, TopicDelivery) and not item.serial
+
+
+STEP = st.tuples(st.sampled_from("klam"), st.booleans())
+
+
+@given(st.lists(STEP, max_size=40))
+def test_whatever_is_lost_on_the_way_all_that_was_kept_comes_once_and_in_order(
+    steps: list[tuple[str, bool]],
+) -> None:
+    owner = Owner(Node())
+    for what, lost in steps:
+        if what in "kl":
+            owner.say(what, lost=lost)
+        elif what == "a":
+            owner.answer(lost=lost)
+        else:
+            owner.hand([], lost=False)
+    for _ in range(len(steps) + 2):
+        owner.hand([], lost=False)
+        owner.answer(lost=False)
+    for _, deliveries in owner.node.gaps.overdue(now=owner.node.now + PATIENCE + 1):
+        owner.node.heard += names(deliveries)
+
+    heard = owner.node.heard
+    assert [one for one in heard if isinstance(one, int)] == owner.kept
+    assert [one for one in heard if isinstance(one, str)] == owner.reached
