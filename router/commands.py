@@ -115,7 +115,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
             case _ if repeat or self.leases.alive.get(sender.node_id) != sender:
                 pass  # known already, or from a life that is over
             case InterestGained():
-                self.table.gained(sender.node_id, command.patterns)
+                self.table.gained(sender.node_id, command.patterns, self.serial)
                 self._effects.marks.add(inbox_of(sender))
             case InterestLost():
                 self.table.lost(sender.node_id, command.patterns)

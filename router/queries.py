@@ -95,10 +95,7 @@ class Queries:
         self, command: ReplayAsked, table: InterestTable, node_id: str
     ) -> Iterator[TopicDelivery | ReplayEnded]:
         """Yield what a node may have missed."""
-        known = node_id in table.reported  # unsure means send everything
-        replay = self.history.replay(
-            command.after_serial, lambda topic: not known or node_id in table.wanted_by(topic)
-        )
+        replay = self.history.replay(command.after_serial, table.missed_by(node_id))
         for published in replay.messages:
             yield delivery_of(published, replayed=True)
         yield ReplayEnded(command.ask, replay.lost)

@@ -179,11 +179,11 @@ class History:
         messages, more = fitting(found, max_bytes)
         return Missed(messages, True, messages[-1].serial if more else self.serial, more)
 
-    def replay(self, after_serial: int, wanted: Callable[[str], bool]) -> Replay:
-        """Return what is held behind a serial of the topics that are wanted, in order."""
+    def replay(self, after_serial: int, wanted: Callable[[str, int], bool]) -> Replay:
+        """Return what is held behind a serial and wanted, by topic and serial, in order."""
         newer = _newer(reversed(self.held), after_serial)
         lost = max(0, self.serial - after_serial - len(newer))
-        return Replay([one for one in newer if wanted(one.topic)], lost)
+        return Replay([one for one in newer if wanted(one.topic, one.serial)], lost)
 
     @property
     def topics(self) -> int:

@@ -1,5 +1,7 @@
 """PURE: which nodes want which patterns, for one partition of the topics."""
 
+from collections.abc import Callable
+
 from shared.topics.pattern import parse_pattern
 from shared.topics.trie import Trie
 
@@ -9,23 +11,25 @@ class InterestTable:
 
     def __init__(self) -> None:
         self._trie: Trie[str] = Trie()
-        self._patterns: dict[str, set[str]] = {}
+        self._patterns: dict[str, dict[str, int]] = {}
+        """By node: each pattern, and how far the partition had come when the node wanted it."""
+
         self.reported: set[str] = set()
         """Nodes whose whole interest is known."""
 
-    def gained(self, node_id: str, patterns: list[str]) -> None:
-        """A node wants these patterns, too."""
-        held = self._patterns.setdefault(node_id, set())
+    def gained(self, node_id: str, patterns: list[str], serial: int = 0) -> None:
+        """A node wants these patterns, too: of what is kept, what comes after this serial."""
+        held = self._patterns.setdefault(node_id, {})
         for pattern in patterns:
             self._trie.add(parse_pattern(pattern), node_id)
-            held.add(pattern)
+            held.setdefault(pattern, serial)
 
     def lost(self, node_id: str, patterns: list[str]) -> None:
         """A node no longer wants these patterns."""
-        held = self._patterns.get(node_id, set())
+        held = self._patterns.get(node_id, {})
         for pattern in patterns:
             self._trie.remove(parse_pattern(pattern), node_id)
-            held.discard(pattern)
+            held.pop(pattern, None)
 
     def report(self, node_id: str, patterns: list[str], *, first: bool, last: bool) -> None:
         """A node tells all that it wants, in one part or several; the first one replaces."""
@@ -37,13 +41,25 @@ class InterestTable:
 
     def forget(self, node_id: str) -> None:
         """Drop all that a node wanted."""
-        for pattern in self._patterns.pop(node_id, set()):
+        for pattern in self._patterns.pop(node_id, {}):
             self._trie.remove(parse_pattern(pattern), node_id)
         self.reported.discard(node_id)
 
     def wanted_by(self, topic: str) -> set[str]:
         """Return the nodes with an interest in this topic."""
         return self._trie.match(tuple(topic.split(".")))
+
+    def missed_by(self, node_id: str) -> Callable[[str, int], bool]:
+        """Return what tells whether a node wanted a topic already when this serial was given."""
+        if node_id not in self.reported:
+            return lambda topic, serial: True  # unsure means send everything
+        since = self._patterns.get(node_id, {})
+        patterns: Trie[str] = Trie()
+        for pattern in since:
+            patterns.add(parse_pattern(pattern), pattern)
+        return lambda topic, serial: any(
+            since[pattern] < serial for pattern in patterns.match(tuple(topic.split(".")))
+        )
 
     def __len__(self) -> int:
         """Count (pattern, node) pairs."""

@@ -281,8 +281,8 @@ class Held:
         return len(self._by_serial)
 
 
-FRAME_BYTES = 250
-"""What a message takes in a frame, beside its payload and metadata."""
+FRAME_BYTES = 400
+"""What a message takes in a frame at most, beside its payload, metadata and topic."""
 
 
 def size_of(message: Published) -> int:
@@ -295,7 +295,7 @@ def fitting(messages: Iterable[Published], max_bytes: int) -> tuple[list[Publish
     taken: list[Published] = []
     size = 0
     for message in messages:
-        size += size_of(message) + FRAME_BYTES
+        size += size_of(message) + len(message.topic) + FRAME_BYTES
         if taken and size > max_bytes:
             return taken, True
         taken.append(message)

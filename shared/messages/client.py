@@ -12,6 +12,9 @@ from shared.errors import BadRequest, Forbidden
 
 MAX_DEPTH = 32
 
+Whole = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number that a double holds exactly (X7)."""
+
 PrintableId = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -28,10 +31,10 @@ class Pong(Struct):
 class RecoverFrom(Struct, forbid_unknown_fields=True):
     """What was seen last: by its time, for a topic or pattern, or by its place in a topic (H3)."""
 
-    since: Annotated[int, Meta(ge=0)] | None = None
+    since: Whole | None = None
     """Milliseconds: ``sent_at_ms`` of the last message seen."""
 
-    offset: Annotated[int, Meta(ge=0)] | None = None
+    offset: Whole | None = None
     epoch: str | None = None
 
 
@@ -74,8 +77,8 @@ class History(Struct):
 
     topic: str
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
-    before: Annotated[int, Meta(ge=0)] | None = None
-    after: Annotated[int, Meta(ge=0)] | None = None
+    before: Whole | None = None
+    after: Whole | None = None
     reverse: bool = False
 
 

@@ -176,7 +176,7 @@ class Reign:
             await self._announce(effects.announcements)
             refused = await self._append_and_deliver(effects)
             serial = self.owner.serial
-            await self._mark({to for to in effects.marks if self._told.get(to, 0) < serial})
+            await self._mark({to for to in effects.marks if self._told.get(to, -1) < serial})
             await self._answer(effects.answers)
             self.owner.settle(refused)
 

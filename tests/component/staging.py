@@ -68,6 +68,13 @@ def held_by_consumers(place: Place, prefix: str) -> int:
     )
 
 
+def waits_for(place: Place, user: str) -> int:
+    """Return how many messages wait in a user's mailbox, whoever owns it."""
+    owners = [seat.reign.owner for seat in place.server.presence.replica._seats if seat.reign]
+    boxes = [entry for owner in owners for entry in getattr(owner, "mailboxes")]  # noqa: B009
+    return sum(entry.target_user == user for entry in boxes)
+
+
 def logged(place: Place, service: str) -> int:
     """Return how many records batches the logs of a service hold."""
     return waiting_in(place, f"{service}.log.")
@@ -114,9 +121,7 @@ async def second_replica(place: Place, service: str) -> AsyncIterator[Replica]:
 
 def _second(place: Place, service: str) -> Replica | PresenceService:
     ours = place.server.settings
-    given = {
-        name: getattr(ours, name) for name in ("mode", "partitions", "history", "jwt_secret")
-    }
+    given = {name: getattr(ours, name) for name in ("mode", "partitions", "history", "jwt_secret")}
     settings = load({}, **given, node_id=f"{ours.node_id}-second")
     if service == "router":
         return make_router(settings, place.server.broker, CollectorRegistry())
@@ -165,5 +170,3 @@ def metadata(message: Message) -> Message:
     """Return a delivered message's metadata."""
     found: Message = message["data"]["metadata"]
     return found
-
-

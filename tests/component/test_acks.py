@@ -220,6 +220,22 @@ async def test_what_one_connection_let_pass_is_served_once_another_confirms_it(
     assert said([await third.hear()]) == [2]
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_a_message_that_is_never_confirmed_does_not_hold_up_the_later_ones(
+    place: Place,
+) -> None:
+    alice = await place.connect("alice")
+    bob = await acknowledging(place, "bob")
+    await send(alice, "bob", "never confirmed")
+    await bob.hear()
+    await lapsed(bob, place)
+    for number in (1, 2):
+        await send(alice, "bob", number)
+        message = await bob.hear()
+        await confirm(bob, message)
+        assert number in said([message, *await bob.told()])
+
+
 async def test_a_connection_that_goes_without_confirming_leaves_its_messages_to_the_mailbox(
     place: Place,
 ) -> None:

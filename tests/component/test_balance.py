@@ -1,9 +1,7 @@
 """Two replicas of a service share its partitions while people go on speaking."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -23,10 +21,10 @@ class Crowd:
     hearers: dict[str, Talk]
     listener: Talk
     said: int = 0
-    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    is_tired: bool = False
 
     async def speak(self) -> None:
-        while True:
+        while not self.is_tired:
             self.said += 1
             for topic in TOPICS:
                 await self.speaker.say("Broadcast", {"topic": topic, "payload": self.said})
@@ -55,18 +53,10 @@ class Crowd:
         assert not await self.listener.told()
 
 
-@asynccontextmanager
-async def crowd(place: Place) -> AsyncIterator[Crowd]:
+async def gather(place: Place) -> Crowd:
     speaker, listener, *hearers = await place.people("speaker", "listener", *USERS)
     await listener.subscribe("chat.*")
-    talking = Crowd(speaker, dict(zip(USERS, hearers, strict=True)), listener)
-    task = asyncio.create_task(talking.speak())
-    try:
-        yield talking
-    finally:
-        talking.said -= 1  # the last round may not be whole
-        task.cancel()
-        await asyncio.wait([task])
+    return Crowd(speaker, dict(zip(USERS, hearers, strict=True)), listener)
 
 
 @pytest.mark.parametrize("service", ["router", "presence"])
@@ -75,31 +65,18 @@ async def test_a_second_replica_takes_its_share_and_gives_it_back_while_people_s
 ) -> None:
     place = await start(partitions=4)
     first = place.server.router if service == "router" else place.server.presence.replica
-    speaker, listener, *hearers = await place.people("speaker", "listener", *USERS)
-    await listener.subscribe("chat.*")
-    talking = Crowd(speaker, dict(zip(USERS, hearers, strict=True)), listener)
-    stop = asyncio.Event()
-
-    async def speak() -> None:
-        while not stop.is_set():
-            talking.said += 1
-            for topic in TOPICS:
-                await speaker.say("Broadcast", {"topic": topic, "payload": talking.said})
-            for user in USERS:
-                await speaker.say("DirectMessage", {"target_user": user, "payload": talking.said})
-            await speaker.told()
-
-    speaking = asyncio.create_task(speak())
-    await talking.goes_on()
+    crowd = await gather(place)
+    speaking = asyncio.create_task(crowd.speak())
+    await crowd.goes_on()
     async with second_replica(place, service) as second:
         await until(lambda: (first.owned, second.owned) == (2, 2), "they share")
         assert not terms(first).keys() & terms(second).keys()
-        await talking.goes_on()
+        await crowd.goes_on()
     await until(lambda: first.owned == 4, "the first one serves all again")
-    await talking.goes_on()
-    stop.set()
+    await crowd.goes_on()
+    crowd.is_tired = True
     await speaking
-    await talking.check()
+    await crowd.check()
 
 
 async def test_when_one_of_two_replicas_loses_its_connection_the_other_serves_all_at_once(

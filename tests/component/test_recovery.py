@@ -126,6 +126,20 @@ async def test_what_was_replayed_on_this_connection_is_not_replayed_again(place:
     assert not await bob.told()
 
 
+async def test_a_later_recovery_from_further_back_brings_what_the_first_left_out(
+    place: Place,
+) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await say_often(alice, "chat.a", 1, 2, 3, 4)
+    epoch, _ = await place_of(alice, "chat.a")
+    await recover(bob, {"chat.a": {"offset": 2, "epoch": epoch}})
+    assert payloads(await bob.told()) == [3, 4]
+
+    details = await recover(bob, {"chat.a": {"offset": 0, "epoch": epoch}})
+    assert details["recovered"] == {"chat.a": True}
+    assert {1, 2} <= set(payloads(await bob.told()))
+
+
 # ---- what cannot be recovered --------------------------------------------------------------------
 
 
@@ -230,10 +244,10 @@ async def test_recovering_needs_the_right_to_history(place: Place) -> None:
     assert (await recover(alice, {"open.a": EVERYTHING}))["recovered"] == {"open.a": True}
 
 
-@pytest.mark.parametrize("start", [{"since": 2**70}, {"offset": 2**70, "epoch": "e"}], ids=str)
+@pytest.mark.parametrize("begin", [{"since": 2**70}, {"offset": 2**70, "epoch": "e"}], ids=str)
 async def test_a_start_beyond_all_numbers_is_a_bad_request(
-    place: Place, start: dict[str, Any]
+    place: Place, begin: dict[str, Any]
 ) -> None:
     alice = await place.connect("alice")
-    data = {"topics": ["a"], "recover": {"a": start}}
+    data = {"topics": ["a"], "recover": {"a": begin}}
     assert (await alice.refused("Subscribe", data))["code"] == 400

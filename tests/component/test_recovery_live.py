@@ -163,43 +163,48 @@ async def test_the_replay_of_many_topics_waits_for_the_reader_too(place: Place) 
 # ---- who changes its mind ------------------------------------------------------------------------
 
 
-async def paused_replay(place: Place, bob: Talk) -> Connection:
-    """Begin a replay of two topics of which one page each is on its way to a paused reader."""
-    alice = await place.connect("alice")
+class Paused:
+    """A client in the middle of the replay of two topics: it was written one page."""
+
+    def __init__(self, bob: Talk, connection: Connection) -> None:
+        self.bob = bob
+        self.connection = connection
+        self.resumes = asyncio.Event()
+        self._drained = connection._outbox.drained
+        connection._outbox.drained = self._wait  # type: ignore[method-assign]
+
+    async def _wait(self) -> None:
+        if self.connection._reached:
+            await self.resumes.wait()
+        await self._drained()
+
+
+async def paused(place: Place) -> Paused:
+    alice, bob = await place.people("alice", "bob")
     for topic in ("chat.a", "chat.b"):
         await fill(alice, topic, 6)
-    connection = connection_of(place, bob)
-    resumed = asyncio.Event()
-    bob.resume = resumed.set  # type: ignore[attr-defined]
-    drained = connection._outbox.drained
-
-    async def wait() -> None:
-        await resumed.wait()
-        await drained()
-
-    connection._outbox.drained = wait  # type: ignore[method-assign]
+    found = Paused(bob, connection_of(place, bob))
     await begin(bob, "chat.a", "chat.b")
     assert (await bob.hear())["type"] == "Status"
     assert await numbers_heard(bob, 1) == [0]
-    return connection
+    return found
 
 
 async def test_after_unsubscribed_nothing_more_of_a_replay_is_written(place: Place) -> None:
-    bob = await place.connect("bob")
-    await paused_replay(place, bob)
-    await bob.ask("Unsubscribe", {"topics": ["chat.a"]})
-    bob.resume()  # type: ignore[attr-defined]
-    heard = await bob.hears(6)
+    reader = await paused(place)
+    await reader.bob.told()
+    await reader.bob.ask("Unsubscribe", {"topics": ["chat.a"]})
+    reader.resumes.set()
+    heard = await reader.bob.hears(6)
     assert {one["data"]["topic"] for one in heard} == {"chat.b"}
-    assert not await bob.told()
+    assert not await reader.bob.told()
 
 
 async def test_who_leaves_during_a_replay_leaves_nothing_behind(place: Place) -> None:
-    bob = await place.connect("bob")
-    connection = await paused_replay(place, bob)
-    await bob.close()
+    reader = await paused(place)
+    await reader.bob.close()
     await place.server.forgotten("bob")
-    assert connection._replay is None
+    assert reader.connection._replay is None
     assert not place.server.node.answers._asked
     [carol] = await place.people("carol")
     assert (await carol.broadcast("chat.a", "after"))["recipients"] == 0

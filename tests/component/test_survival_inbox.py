@@ -196,7 +196,7 @@ async def test_a_replay_that_the_next_owner_answers_before_it_knows_who_wants_wh
     await alice.broadcast("chat.a", 1)
     await lose_next(place, alice, "chat.a", 2)
     with Gate("router.commands") as gate:
-        await tell_of_a_gap(place)
+        tell_of_a_gap(place)
         await gate.held.wait()
         place.server.broker.cut(f"router {place.server.settings.node_id}")
         await until(lambda: place.server.router.owned == 0, "the reigns are over")
@@ -206,11 +206,12 @@ async def test_a_replay_that_the_next_owner_answers_before_it_knows_who_wants_wh
     assert payloads(await bob.hears(3)) == [1, 2, 3]
 
 
-async def tell_of_a_gap(place: Place) -> None:
+def tell_of_a_gap(place: Place) -> None:
     """Have the owners tell how far they have come."""
-    for one in place.server.router._reigning:
-        if one.reign is not None:
-            one.reign._behind |= set(one.reign._sequences)
+    for seat in place.server.router._seats:
+        if seat.reign is not None:
+            for inbox in seat.reign._sequences:
+                seat.reign.owner.fell_behind(inbox.queue)
 
 
 # ---- direct messages that no gateway has taken ---------------------------------------------------

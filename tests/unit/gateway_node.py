@@ -2,6 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Raw
@@ -12,20 +15,40 @@ from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.session import Session
 from gateway.core.subscriptions import Subscriptions
+from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.fanout import Fanout
+from gateway.handover import Handover
 from gateway.metrics import Metrics
 from gateway.outbox import Written
+from shared.broker.batching import Packer
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages import codec
-from shared.messages.envelopes import Answer, DeliveryBatch, DirectMessageReturned
+from shared.messages.envelopes import (
+    Answer,
+    DeliveryBatch,
+    DirectDelivery,
+    DirectMessageReturned,
+    MailboxAsked,
+    ReplayAsked,
+    ReplayEnded,
+    TopicDelivery,
+)
 from tests.unit.builders import identity
 
 
 class Client:
     """A connection and what was written to its socket."""
 
-    def __init__(self, connection_id: str, user_id: str, *, welcomed: bool = True) -> None:
+    def __init__(
+        self,
+        connection_id: str,
+        user_id: str,
+        lapse: Callable[[Connection, Handover], None],
+        *,
+        welcomed: bool = True,
+        confirms: bool = False,
+    ) -> None:
         self.frames: list[bytes] = []
         self.ended: list[ServiceError] = []
         self.slow = False
@@ -38,7 +61,13 @@ class Client:
         """It has read nothing for so long that the next frame is one too many."""
 
         session = Session(identity(user_id), connection_id, max_subscriptions=256)
-        self.connection = Connection(session, self, self.ended.append)  # type: ignore[arg-type]
+        self.connection = Connection(
+            session,
+            self,  # type: ignore[arg-type]
+            self.ended.append,
+            lapse,
+            confirms=confirms,
+        )
         self.connection.welcomed = welcomed
 
     def write(self, frame: bytes) -> Written:
@@ -56,13 +85,28 @@ class Client:
 
 
 class FakeUplink:
-    """Notes what is handed back."""
+    """Notes what is handed back and what is asked for."""
 
     def __init__(self) -> None:
         self.handed_back: list[DirectMessageReturned] = []
+        self.asked_mailbox: list[MailboxAsked] = []
+        self.asked_replay: list[tuple[int, ReplayAsked]] = []
+        self._unconfirmed: list[Future[None]] = []
 
-    def returned(self, command: DirectMessageReturned) -> None:
+    def returned(self, command: DirectMessageReturned) -> Any:
         self.handed_back.append(command)
+        self._unconfirmed.append(Future())
+        return SimpleNamespace(confirmed=self._unconfirmed[-1])
+
+    def ask_mailbox(self, command: MailboxAsked) -> None:
+        self.asked_mailbox.append(command)
+
+    def ask_replay(self, partition: int, command: ReplayAsked) -> None:
+        self.asked_replay.append((partition, command))
+
+    def confirm(self) -> None:
+        """Have the broker confirm the first of what was handed back."""
+        self._unconfirmed.pop(0).set_result(None)
 
 
 class GatewayNode:
@@ -71,31 +115,73 @@ class GatewayNode:
     def __init__(self, node_id: str = "n1") -> None:
         self.subscriptions: Subscriptions[Connection] = Subscriptions()
         self.connections: Connections[Connection] = Connections()
-        self.fanout = Fanout(self.subscriptions, self.connections)
+        self.fanout = Fanout(self.subscriptions)
         self.uplink = FakeUplink()
+        self.answers = Answers()
+        self.receipts = Packer(lambda count: None)
+        self.acknowledged: list[int] = []
+        """The parcels of direct messages that the broker need not keep, by their sequence."""
+
         metrics = Metrics(CollectorRegistry(), lambda: 0)
-        self._sequences: Counter[tuple[int, int]] = Counter()
-        self.downlink = Downlink(node_id, self.fanout, Answers(), self.uplink, metrics)  # type: ignore[arg-type]
+        uplink: Any = self.uplink
+        self.directs = Directs(node_id, self.connections, uplink, self.receipts, metrics)
+        self.downlink = Downlink(
+            node_id, self.fanout, self.directs, self.answers, uplink, self.receipts, metrics
+        )
+        self._sequences: Counter[tuple[str, int, int]] = Counter()
 
     def client(
-        self, connection_id: str, user_id: str = "bob", *patterns: str, welcomed: bool = True
+        self,
+        connection_id: str,
+        user_id: str = "bob",
+        *patterns: str,
+        welcomed: bool = True,
+        confirms: bool = False,
     ) -> Client:
-        client = Client(connection_id, user_id, welcomed=welcomed)
+        client = Client(
+            connection_id, user_id, self.directs.lapsed, welcomed=welcomed, confirms=confirms
+        )
         self.connections.add(client.connection)
         self.subscriptions.add(client.connection, patterns)
         return client
 
-    def deliver(self, *deliveries: object, term: int = 1, partition: int = 0) -> None:
-        """Have a batch of one kind arrive from an owner."""
+    def welcome(self, client: Client) -> None:
+        """Have the client's Welcome written."""
+        client.connection.welcomed = True
+        self.directs.released(client.connection)
+
+    def leave(self, client: Client) -> None:
+        """Have the client's connection end."""
+        self.connections.remove(client.connection)
+        self.directs.gone(client.connection)
+
+    def deliver(
+        self,
+        *deliveries: TopicDelivery | ReplayEnded,
+        term: int = 1,
+        partition: int = 0,
+        skipped: int = 0,
+        serial: int = 0,
+    ) -> None:
+        """Have a batch of broadcasts arrive from an owner, after some that were lost."""
+        sequence = self._next("topics", partition, term, 1 + skipped)
         items = [Raw(codec.encode(one)) for one in deliveries]
-        self._sequences[partition, term] += 1
-        sequence = self._sequences[partition, term]
+        self.downlink.inbox(codec.encode(DeliveryBatch(partition, term, sequence, serial, items)))
+
+    def direct(self, *deliveries: DirectDelivery, term: int = 1, partition: int = 0) -> int:
+        """Have a parcel of direct messages arrive from an owner; return its sequence."""
+        sequence = self._next("users", partition, term)
+        items = [Raw(codec.encode(one)) for one in deliveries]
         body = codec.encode(DeliveryBatch(partition, term, sequence, 0, items))
-        self.downlink.inbox(body)
-        self.downlink.direct(body)
+        self.downlink.direct(body, lambda: self.acknowledged.append(sequence))
+        return sequence
+
+    def _next(self, kind: str, partition: int, term: int, steps: int = 1) -> int:
+        self._sequences[kind, partition, term] += steps
+        return self._sequences[kind, partition, term]
 
     @property
     def reports(self) -> list[Answer]:
         """The receipts that wait to be sent, whoever they are for."""
-        waiting = self.downlink.receipts._waiting.values()
+        waiting = self.receipts._waiting.values()
         return codec.decode(codec.join([one for queue in waiting for one in queue]), codec.ANSWERS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core import gaps as gaps_module
 from gateway.core.gaps import MAX_HELD, PATIENCE, Arrival, Gaps, Item
-from shared.messages.envelopes import DeliveryBatch, ReplayEnded, TopicDelivery
+from shared.messages.envelopes import DeliveryBatch, ReplayAsked, ReplayEnded, TopicDelivery
 from tests.unit.builders import topic_delivery
 
 
@@ -20,8 +20,9 @@ def live(name: str) -> TopicDelivery:
     return topic_delivery(message_id=name, serial=0)
 
 
-def again(*serials: int) -> list[Item]:
-    return [kept(serial, replayed=True) for serial in serials]
+def again(*serials: int, ask: int = 1, lost: int = 0) -> list[Item]:
+    """What answers a node's question."""
+    return [*(kept(serial, replayed=True) for serial in serials), ReplayEnded(ask, lost)]
 
 
 def names(deliveries: list[TopicDelivery]) -> list[int | str]:
@@ -56,7 +57,7 @@ class Node:
 def test_what_comes_without_a_hole_is_delivered_at_once():
     node = Node()
     for sequence in (1, 2, 3):
-        assert node.take(sequence, kept(sequence), live(f"l{sequence}")).ask_after is None
+        assert node.take(sequence, kept(sequence), live(f"l{sequence}")).ask is None
 
     assert node.heard == [1, "l1", 2, "l2", 3, "l3"]
 
@@ -64,8 +65,8 @@ def test_what_comes_without_a_hole_is_delivered_at_once():
 def test_partitions_are_counted_each_on_its_own():
     node = Node()
     node.take(1, kept(1))
-    assert node.take(1, kept(1), partition=1).ask_after is None
-    assert node.take(3, kept(3)).ask_after == 1
+    assert node.take(1, kept(1), partition=1).ask is None
+    assert node.take(3, kept(3)).ask == ReplayAsked(1, 1)
     node.take(2, kept(2), partition=1)
 
     assert node.heard == [1, 1, 2]
@@ -86,13 +87,13 @@ def test_what_a_reign_that_is_over_says_is_outdated():
 def test_at_a_hole_everything_waits_until_the_replay_has_ended():
     node = Node()
     node.take(1, kept(1))
-    assert node.take(3, kept(3)).ask_after == 1
+    assert node.take(3, kept(3)).ask == ReplayAsked(1, 1)
     node.take(4, live("after"))
     assert node.heard == [1]
 
-    node.take(5, *again(2, 3), ReplayEnded(lost=0), serial=3)
+    node.take(5, *again(2, 3), serial=3)
     assert node.heard == [1, 2, 3, "after"]
-    assert node.take(6, kept(4)).ask_after is None
+    assert node.take(6, kept(4)).ask is None
     assert node.heard[-1] == 4
 
 
@@ -100,30 +101,30 @@ def test_one_knows_from_a_batch_up_to_where_to_ask_also_if_nothing_in_it_was_kep
     node = Node()
     node.take(1, live("l"), serial=7)
 
-    assert node.take(3, live("m"), serial=9).ask_after == 7
+    assert node.take(3, live("m"), serial=9).ask == ReplayAsked(1, 7)
 
 
 def test_a_mark_shows_that_the_tail_is_missing():
     node = Node()
     node.take(1, kept(1), serial=1)
-    assert node.mark(1, 1).ask_after is None
-    assert node.mark(2, 2).ask_after == 1
+    assert node.mark(1, 1).ask is None
+    assert node.mark(2, 2).ask == ReplayAsked(1, 1)
 
-    node.take(3, *again(2), ReplayEnded(lost=0), serial=2)
+    node.take(3, *again(2), serial=2)
     assert node.heard == [1, 2]
 
 
 def test_a_mark_tells_from_where_to_ask_later():
     node = Node()
-    assert node.mark(0, 40).ask_after is None
-    assert node.take(2, kept(42)).ask_after == 40
+    assert node.mark(0, 40).ask is None
+    assert node.take(2, kept(42)).ask == ReplayAsked(1, 40)
 
 
 def test_what_is_lost_for_good_is_counted():
     node = Node()
     node.take(1, kept(1))
     node.take(3, kept(9))
-    node.take(4, *again(8, 9), ReplayEnded(lost=6))
+    node.take(4, *again(8, 9, lost=6))
 
     assert node.heard == [1, 8, 9]
     assert node.lost == 6
@@ -133,10 +134,10 @@ def test_a_hole_within_a_replay_is_asked_for_again_and_all_waits_for_both():
     node = Node()
     node.take(1, kept(1))
     node.take(3, kept(3))
-    assert node.take(5, kept(5)).ask_after == 1
-    node.take(6, *again(2, 3), ReplayEnded(lost=0))
+    assert node.take(5, kept(5)).ask == ReplayAsked(2, 1)
+    node.take(6, *again(2, 3))
     assert node.heard == [1]
-    node.take(7, *again(2, 3, 4, 5), ReplayEnded(lost=0))
+    node.take(7, *again(2, 3, 4, 5, ask=2))
 
     assert node.heard == [1, 2, 3, 4, 5]
 
@@ -146,8 +147,8 @@ def test_a_replay_that_was_lost_itself_does_not_hold_up_the_next_one():
     node = Node()
     node.take(1, kept(1))
     node.take(3, kept(3))
-    assert node.take(5, kept(4)).ask_after == 1  # with 4 the end of the first replay has gone
-    node.take(6, *again(2, 3, 4), ReplayEnded(lost=0), serial=4)
+    assert node.take(5, kept(4)).ask == ReplayAsked(2, 1)  # the end of the first one has gone
+    node.take(6, *again(2, 3, 4, ask=2), serial=4)
 
     assert node.heard == [1, 2, 3, 4]
 
@@ -155,7 +156,7 @@ def test_a_replay_that_was_lost_itself_does_not_hold_up_the_next_one():
 def test_a_replay_that_nobody_waits_for_is_ignored():
     node = Node()
     node.take(1, kept(1))
-    node.take(2, *again(1), ReplayEnded(lost=0))
+    node.take(2, *again(1))
     node.take(3, kept(2))
 
     assert node.heard == [1, 2]
@@ -167,7 +168,7 @@ def test_a_live_only_broadcast_does_not_come_before_what_was_said_before_it():
     node.take(1, topic_delivery(message_id="a", serial=1, number=1))
     node.take(3, topic_delivery(message_id="c", serial=0, number=3))
     missed = topic_delivery(message_id="b", serial=2, number=2, replayed=True)
-    arrival = node.take(4, missed, ReplayEnded(lost=0))
+    arrival = node.take(4, missed, *again())
 
     assert [one.message_id for one in arrival.deliver] == ["b", "c"]
 
@@ -179,23 +180,22 @@ def test_a_new_reign_counts_from_one():
     node = Node()
     node.take(1, kept(1), term=1)
     node.take(2, kept(2), term=1)
-    assert node.take(1, kept(3), term=2).ask_after is None
-    assert node.take(3, kept(5), term=2).ask_after == 3
+    assert node.take(1, kept(3), term=2).ask is None
+    assert node.take(3, kept(5), term=2).ask == ReplayAsked(1, 3)
 
 
 def test_what_the_last_reign_could_not_deliver_is_asked_of_the_next():
-    """The inbox was full, the reign ended: the new one counts from one and knows of no hole."""
+    """The owner knows from its log whose inbox refused a batch, and begins to count at one."""
     node = Node()
     node.take(1, kept(1), term=1, serial=1)
-
-    assert node.mark(0, 5, term=2).ask_after == 1
+    assert node.mark(1, 5, term=2).ask == ReplayAsked(1, 1)
 
 
 def test_a_replay_asked_of_one_reign_may_come_from_the_next():
     node = Node()
     node.take(1, kept(1), term=1)
     node.take(3, kept(3), term=1)
-    node.take(1, *again(2, 3), ReplayEnded(lost=0), term=2)
+    node.take(1, *again(2, 3), term=2)
 
     assert node.heard == [1, 2, 3]
 
@@ -206,9 +206,11 @@ def test_with_a_new_inbox_every_known_partition_is_asked_for_and_what_was_held_i
     node.take(1, kept(7), partition=1)
     node.take(3, kept(3))
 
-    assert node.gaps.begin(now=node.now) == {0: 1, 1: 7}
+    assert node.gaps.begin(now=node.now) == {0: ReplayAsked(2, 1), 1: ReplayAsked(1, 7)}
     node.take(1, kept(4), term=1)
-    node.take(2, *again(2, 3, 4), ReplayEnded(lost=0), term=1)
+    node.take(2, *again(2, 3, 4), term=1)
+    assert node.heard == [1, 7]  # that was what the old inbox had asked for
+    node.take(3, *again(2, 3, 4, ask=2), term=1)
     assert node.heard == [1, 7, 2, 3, 4]
 
 
@@ -224,7 +226,7 @@ def test_nobody_waits_for_ever_for_a_replay():
     [(partition, deliveries)] = node.gaps.overdue(now=node.now + PATIENCE + 1)
     assert (partition, names(deliveries)) == (0, [3])
     node.take(4, kept(4))
-    node.take(5, *again(2, 3), ReplayEnded(lost=0))
+    node.take(5, *again(2, 3))
     assert node.heard == [1, 4]
 
 
@@ -254,7 +256,7 @@ class Owner:
     reached: list[str] = field(default_factory=list)
     """Live-only broadcasts that got through."""
 
-    asked: list[int] = field(default_factory=list)
+    asked: list[ReplayAsked] = field(default_factory=list)
     sequence: int = 0
     term: int = 1
 
@@ -265,8 +267,8 @@ class Owner:
         self.reached += [str(one) for one in names([x for x in items if _is_live(x)])]
         serial = len(self.kept)
         arrival = self.node.take(self.sequence, *items, term=self.term, serial=serial)
-        if arrival.ask_after is not None:
-            self.asked.append(arrival.ask_after)
+        if arrival.ask is not None:
+            self.asked.append(arrival.ask)
 
     def say(self, what: str, *, lost: bool) -> None:
         if what == "k":
@@ -278,8 +280,8 @@ class Owner:
             self.hand([live(str(self.said[-1]))], lost=lost)
 
     def answer(self, *, lost: bool) -> None:
-        for after in [self.asked.pop(0)] if self.asked else []:
-            self.hand([*again(*self.kept[after:]), ReplayEnded(lost=0)], lost=lost)
+        for one in [self.asked.pop(0)] if self.asked else []:
+            self.hand(again(*self.kept[one.after_serial :], ask=one.ask), lost=lost)
 
 
 def _is_live(item: Item) -> bool:
