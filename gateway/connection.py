@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.session import Session
+from gateway.core.stretches import Stretches
 from gateway.handover import Handover
 from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
 from gateway.unconfirmed import Unconfirmed
@@ -13,8 +14,6 @@ from shared.messages.frames import topic_delivery
 from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
-MAX_REACHED = 10_000
-"""Topics of which it is known how far they were replayed."""
 
 
 @dataclass
@@ -57,8 +56,7 @@ class Connection:
         self._end = end
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
-        self._reached: Recent[str, tuple[str, int]] = Recent(MAX_REACHED)
-        """By topic: epoch and offset up to which it was replayed."""
+        self._written = Stretches()
 
     @property
     def opened(self) -> Opened:
@@ -72,19 +70,19 @@ class Connection:
     def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
         """Write a broadcast, or keep it until what was missed before it is written (H3)."""
         if self._replay is None:
-            return not self._has(delivery) and self.write(frame)
+            return self._write_once(delivery, frame) if self._written else self.write(frame)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
         if self._replay.size > OUTBOX_BYTES:
             self.end(SlowConsumer())
         return False
 
-    def _has(self, delivery: TopicDelivery) -> bool:
-        """Whether a replay has brought this already: it may have overtaken the delivery."""
-        if not self._reached or not delivery.offset:
+    def _write_once(self, delivery: TopicDelivery, frame: bytes) -> bool:
+        """Write what no replay has brought already: it may have overtaken the delivery."""
+        if delivery.offset and self._written.covers(delivery):
             return False
-        epoch, offset = self._reached.get(delivery.topic, ("", 0))
-        return delivery.epoch == epoch and delivery.offset <= offset
+        self._written.follow(delivery)
+        return self.write(frame)
 
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
@@ -93,9 +91,9 @@ class Connection:
 
     def write_missed(self, deliveries: list[TopicDelivery]) -> None:
         """Write what a replay brings, but for what another one has brought before."""
-        missed = [one for one in deliveries if not self._has(one)]
+        missed = [one for one in deliveries if not self._written.covers(one)]
         for one in missed:
-            self._reached.put(one.topic, (one.epoch, one.offset))
+            self._written.add(one)
         self.reply([topic_delivery(one) for one in missed if one.except_connection != self.id])
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
@@ -107,8 +105,8 @@ class Connection:
             return
         replay, self._replay = self._replay, None
         for delivery, frame in replay.later:
-            if wanted(delivery) and not self._has(delivery):
-                self.write(frame)
+            if wanted(delivery):
+                self._write_once(delivery, frame)
 
     async def drained(self) -> None:
         """Wait until the client has read most of what was written."""

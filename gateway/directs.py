@@ -113,7 +113,7 @@ class Directs:
         """Hand the message back; the broker keeps it here until it has it there."""
         if not handover.settle():
             return
-        back = DirectMessageReturned(handover.delivery, handover.unconfirmed)
+        back = DirectMessageReturned(handover.delivery, handover.unconfirmed, handover.unwritten)
         confirmed = self._uplink.returned(back).confirmed
         confirmed.add_done_callback(lambda _: handover.parcel.settle())
         self._report(handover.delivery, [])
@@ -138,7 +138,7 @@ def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
     if connection.unconfirmed.has_confirmed(message_id):
         return True
     if connection.unconfirmed.full:
-        connection.has_lapsed = handover.unconfirmed = True
+        connection.has_lapsed = handover.unwritten = True
         return False
     handover.waiting.add(connection.id)
     if connection.unconfirmed.add(handover):

@@ -36,6 +36,9 @@ class Handover:
     unconfirmed: bool = False
     """Whether a connection that is still there let the time pass."""
 
+    unwritten: bool = False
+    """Whether a connection that is still there must confirm others first."""
+
     def settle(self) -> bool:
         """Be done with it; return False if it was already."""
         if self.settled:

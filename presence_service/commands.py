@@ -64,6 +64,9 @@ class PresenceOwner(PartitionOwner[Given]):
         self._held_up: set[str] = set()
         """Users who are here and for whom something waits nevertheless: a node refused it."""
 
+        self._full: set[str] = set()
+        """Users whose clients must confirm other messages first."""
+
         self._early: dict[str, PresenceSet] = {}
         self._asks: list[tuple[Sender, PresenceAsked]] = []
         """What came before the reports that it needs."""
@@ -227,8 +230,13 @@ class PresenceOwner(PartitionOwner[Given]):
         if delivery.known:
             if not self._give(delivery):
                 self._answer_stored(delivery, queued=True)
-        elif self.mailboxes.waits(user_id, now_ms=now_ms) or not self._give(delivery):
-            self._store(delivery, now_ms)  # and nothing overtakes what waits already
+        elif self._must_wait(user_id, now_ms) or not self._give(delivery):
+            self._store(delivery, now_ms)
+
+    def _must_wait(self, user_id: str, now_ms: int) -> bool:
+        """Whether something waits for a user who is here, and may not be overtaken (R1)."""
+        stuck = user_id in self._full or user_id in self._held_up
+        return stuck and self.mailboxes.waits(user_id, now_ms=now_ms)
 
     def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
         """Return what was done under the command's key, if it has one: now or before (A7)."""
@@ -270,11 +278,14 @@ class PresenceOwner(PartitionOwner[Given]):
             gone = [delivery.connection_id]
         else:
             gone = self.directory.connections_at(delivery.target_user, node_id)
-        if not command.unconfirmed:
+        still_there = command.unconfirmed or command.unwritten
+        if not still_there:
             self.directory.closed(delivery.target_user, gone, now_ms=now_ms)
         returned = self._returns.note(delivery.message_id, node_id)
-        not_to = returned if command.unconfirmed else frozenset()
-        self._give_again(delivery, returned, now_ms, not_to=not_to)
+        not_to = returned if still_there else frozenset()
+        given = self._give_again(delivery, returned, now_ms, not_to=not_to)
+        if command.unwritten and not given:
+            self._full.add(delivery.target_user)
 
     def _give_again(
         self,
@@ -283,13 +294,15 @@ class PresenceOwner(PartitionOwner[Given]):
         now_ms: int,
         *,
         not_to: AbstractSet[str] = frozenset(),
-    ) -> None:
+    ) -> bool:
         nodes = self._nodes_for(delivery.target_user, returned)
         again = replace(
             delivery, nodes=[node for node in nodes if node not in not_to], connection_id=""
         )
-        if not self._give(again, accepted=True):
-            self._keep(again, now_ms)
+        if given := self._give(again, accepted=True):
+            return given
+        self._keep(again, now_ms)
+        return False
 
     def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
         """Keep a new message for a user who is not here, if there is room for it."""
@@ -307,6 +320,7 @@ class PresenceOwner(PartitionOwner[Given]):
 
     def _drain(self, user_id: str, nodes: list[str], connection_id: str, now_ms: int) -> None:
         """Hand over what waits for a user; it is kept until the broker has it."""
+        self._full.discard(user_id)
         for entry in self.mailboxes.drain(user_id, now_ms=now_ms):
             given = self._give(
                 replace(

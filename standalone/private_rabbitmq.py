@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 START_TIMEOUT = 60.0
+START_TRIES = 3
 STOP_TIMEOUT = 30.0
 
 _LOOPBACK = "127.0.0.1"
@@ -45,10 +46,8 @@ class PrivateRabbitMQ:
     """
 
     def __init__(self) -> None:
-        self._port, distribution, epmd = (_free_port() for _ in range(3))
         self._directory = Path(tempfile.gettempdir()) / f"realtime-rabbitmq-{secrets.token_hex(4)}"
-        self._epmd_port = epmd
-        self._environment = self._make_environment(distribution)
+        self._choose_ports()
         self._epmd: subprocess.Popen[bytes] | None = None
         self._beam: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +56,10 @@ class PrivateRabbitMQ:
         """Where clients connect."""
         return f"amqp://guest:guest@{_LOOPBACK}:{self._port}/"
 
+    def _choose_ports(self) -> None:
+        self._port, distribution, self._epmd_port = (_free_port() for _ in range(3))
+        self._environment = self._make_environment(distribution)
+
     def start(self) -> None:
         """Start the node and wait until it takes connections.
 
@@ -64,6 +67,17 @@ class PrivateRabbitMQ:
             RuntimeError: it is not installed, it ended, or it was not ready in time; nothing of it
                 is left.
         """
+        has_data = self._directory.exists()
+        for _ in range(START_TRIES - 1):
+            try:
+                return self._start()
+            except RuntimeError as error:
+                if has_data or "eaddrinuse" not in str(error):
+                    raise
+                self._choose_ports()  # somebody else was quicker
+        return self._start()
+
+    def _start(self) -> None:
         server = _server()
         if server is None:
             raise RuntimeError("RabbitMQ is not installed")

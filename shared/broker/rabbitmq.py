@@ -273,7 +273,7 @@ class RabbitMQChannel:
             with _border():
                 yield
         except BrokerUnavailable as error:
-            if isinstance(error.__cause__, AMQPConnectionError):
+            if error.__cause__ is not None and _is_fatal(error.__cause__):
                 self._connection.lose()
             raise
 
@@ -288,6 +288,11 @@ def _arrived(message: DeliveredMessage) -> Arrived:
     return Arrived(message.body, tag, again, cast("int", place))
 
 
+def _is_fatal(error: BaseException) -> bool:
+    """Whether nothing more can come of the connection on which this happened."""
+    return isinstance(error, AMQPConnectionError) or type(error) is Exception
+
+
 @contextmanager
 def _border() -> Iterator[None]:
     """Let out none of the library's exceptions, and no cancellation that is not ours."""
@@ -299,6 +304,10 @@ def _border() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise BrokerUnavailable from error
+    except ServiceError:
+        raise
+    except Exception as error:  # with a bare one, too, the library rejects what is in flight
+        raise BrokerUnavailable(f"The connection failed ({type(error).__name__})") from error
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:

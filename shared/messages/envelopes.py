@@ -210,6 +210,9 @@ class DirectMessageReturned(Struct, tag=16, array_like=True):
     unconfirmed: bool = False
     """There is a connection, but it has not confirmed the message in time (R2)."""
 
+    unwritten: bool = False
+    """There is a connection, but it must confirm others first: nothing may overtake this one."""
+
 
 class DirectMessageUndelivered(Struct, tag=17, array_like=True):
     """No gateway has taken it in time; look again."""

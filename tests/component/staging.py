@@ -33,7 +33,7 @@ class Stall:
             else:
                 stall._pump(queue)
 
-        MemoryQueue.pump = pump  # type: ignore[method-assign]
+        MemoryQueue.pump = pump  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -64,8 +64,8 @@ async def test_one_connection_is_written_256_messages_and_the_rest_waits(
     await until(lambda: waits_for(place, "bob") == 44, "the rest waits")
     assert counted.returned <= 44
     assert not await bob.told()
-    await alice.say("DirectMessage", {"target_user": "alice", "payload": "others"})
-    assert said([await alice.hear()]) == ["others"]
+    [*_, ack] = await alice.direct("alice", "others")
+    assert ack["data"]["status"] == "delivered"
 
     await confirm(bob, heard)
     assert said(await bob.hears(44)) == list(range(BOUND + 1, BOUND + 45))

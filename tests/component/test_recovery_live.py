@@ -52,7 +52,7 @@ async def hear_up_to(talk: Talk, last: int) -> list[Message]:
 
 async def begin(talk: Talk, *topics: str) -> None:
     """Ask for everything of some topics, and wait for nothing."""
-    starts = {topic: EVERYTHING for topic in topics}
+    starts = dict.fromkeys(topics, EVERYTHING)
     await talk.say("Subscribe", {"topics": topics, "recover": starts})
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
+from gateway import unconfirmed
 from gateway.answers import Answers
 from gateway.connection import Connection
 from gateway.core.connections import Connections
@@ -77,6 +79,11 @@ class Client:
             return Written.GONE
         self.frames.append(frame)
         return Written.HELD if self.slow else Written.SENT
+
+    def let_time_pass(self) -> None:
+        """Have the time be up for all that it was written and has not confirmed."""
+        with mock.patch.object(unconfirmed, "CONFIRM_SECONDS", 0.0):
+            self.connection.unconfirmed._expire()
 
     @property
     def heard(self) -> list[Any]:

@@ -42,6 +42,10 @@ def refusal(text: str) -> BadRequest:
         ("Presence", {"status": "away", "metadata": {"device": "web"}}),
         ("Presence", {"status": "online"}),
         ("Authenticate", {"token": "e30.e30.e30"}),
+        ("Subscribe", {"topics": ["a"], "recover": {"a": {"since": 1234567890123}}}),
+        ("History", {"topic": "chat.general"}),
+        ("History", {"topic": "a", "limit": 1000, "before": 5, "after": 0, "reverse": True}),
+        ("Ack", {"message_ids": ["dm_1", "dm_2"]}),
     ],
 )
 def test_each_documented_message_is_understood_and_extra_fields_are_ignored(kind, data):
@@ -80,6 +84,32 @@ def test_a_payload_is_handed_on_byte_for_byte(payload):
 
     assert bytes(command.body.payload) == payload.encode()
     assert bytes(ping.body.timestamp) == payload.encode()
+
+
+def test_a_page_of_history_has_fifty_messages_unless_it_is_asked_for_otherwise():
+    history = parse('{"type":"History","data":{"topic":"a"}}').body
+
+    assert history == client.History("a", limit=50, before=None, after=None, reverse=False)
+
+
+def test_what_was_seen_last_is_named_by_its_time_or_by_its_place():
+    data = {"a.*": {"since": 5}, "a.b": {"offset": 0, "epoch": "e"}}
+    message = {"type": "Subscribe", "data": {"topics": ["a.*", "a.b", "c"], "recover": data}}
+
+    assert parse(json.dumps(message)).body.recover == {
+        "a.*": client.RecoverFrom(since=5),
+        "a.b": client.RecoverFrom(offset=0, epoch="e"),
+    }
+
+
+def test_without_recover_nothing_was_missed():
+    assert parse('{"type":"Subscribe","data":{"topics":["a"]}}').body.recover == {}
+
+
+def test_an_ack_names_up_to_256_messages():
+    ids = [f"dm_{n}" for n in range(256)]
+
+    assert parse(json.dumps({"type": "Ack", "data": {"message_ids": ids}})).body.message_ids == ids
 
 
 def test_the_server_reads_its_headers_and_delivers_the_others_untouched():
@@ -155,6 +185,7 @@ BAD_HEADS = [
     (f'{PING},"id":["a"]}}', "id"),
     (f'{PING},"id":true}}', "id"),
 ]
+TOO_MANY = json.dumps(["dm"] * 257)
 BAD_BODIES = [
     ('"type":"Dance","data":{}', "type"),
     ('"type":"ping","data":{}', "type"),
@@ -179,6 +210,50 @@ BAD_BODIES = [
     ('"type":"Presence","data":{"status":"offline"}', "data.status"),
     ('"type":"Presence","data":{"status":"away","metadata":[]}', "data.metadata"),
     ('"type":"Authenticate","data":{"token":null}', "data.token"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":[]}', "data.recover"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":null}', "data.recover"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":5}}', "data.recover[...]"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":null}}', "data.recover[...]"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"x":1}}}', "data.recover[...]"),
+    (
+        '"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"since":-1}}}',
+        "data.recover[...].since",
+    ),
+    (
+        '"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"since":1.5}}}',
+        "data.recover[...].since",
+    ),
+    (
+        '"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"offset":"1","epoch":"e"}}}',
+        "data.recover[...].offset",
+    ),
+    (
+        '"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"offset":1,"epoch":7}}}',
+        "data.recover[...].epoch",
+    ),
+    ('"type":"History","data":{}', "data.topic"),
+    ('"type":"History","data":{"topic":["a"]}', "data.topic"),
+    ('"type":"History","data":{"topic":"a","limit":0}', "data.limit"),
+    ('"type":"History","data":{"topic":"a","limit":1001}', "data.limit"),
+    ('"type":"History","data":{"topic":"a","limit":null}', "data.limit"),
+    ('"type":"History","data":{"topic":"a","limit":"5"}', "data.limit"),
+    ('"type":"History","data":{"topic":"a","before":-1}', "data.before"),
+    ('"type":"History","data":{"topic":"a","after":-1}', "data.after"),
+    ('"type":"History","data":{"topic":"a","after":1.5}', "data.after"),
+    ('"type":"History","data":{"topic":"a","reverse":1}', "data.reverse"),
+    ('"type":"Ack","data":{}', "data.message_ids"),
+    ('"type":"Ack","data":{"message_ids":"dm_1"}', "data.message_ids"),
+    ('"type":"Ack","data":{"message_ids":[]}', "data.message_ids"),
+    ('"type":"Ack","data":{"message_ids":["dm_1",""]}', "data.message_ids[1]"),
+    ('"type":"Ack","data":{"message_ids":["dm_1",1]}', "data.message_ids[1]"),
+    (
+        f'"type":"Ack","data":{{"message_ids":["{"x" * 129}"]}}',
+        "data.message_ids[0]",
+    ),
+    (
+        f'"type":"Ack","data":{{"message_ids":{TOO_MANY}}}',
+        "data.message_ids",
+    ),
     ('"type":"Ping","data":{},"metadata":[]', "metadata"),
     ('"type":"Ping","data":{},"metadata":{"ttl":-1}', "metadata.ttl"),
     ('"type":"Ping","data":{},"metadata":{"ttl":1e999}', "metadata.ttl"),
@@ -211,7 +286,7 @@ def test_a_bad_message_is_refused_by_field_and_reason_under_its_id(members, fiel
     assert details["message_id"] == "m"
 
 
-@pytest.mark.parametrize("kind", ["Ack", "AuthStatus", "Error", "Notification", "Status"])
+@pytest.mark.parametrize("kind", ["AuthStatus", "Error", "Notification", "Status"])
 def test_a_client_may_not_speak_as_the_server(kind):
     with pytest.raises(Forbidden) as caught:
         parse(f'{{"type":"{kind}","data":{{}},"id":"m"}}')
@@ -315,12 +390,21 @@ def test_any_text_becomes_a_command_or_an_error_400_or_403(text):
 
 
 @pytest.mark.parametrize("number", ["9007199254740993", "1" + "0" * 400, "1e999"])
-@pytest.mark.parametrize("place", ['"timestamp":{}', '"metadata":{{"ttl":{}}}'])
-def test_a_number_that_no_double_holds_is_refused_where_the_server_reads_it(place, number):
-    with pytest.raises(BadRequest) as refusal:
-        parse('{"type":"Ping","data":{},' + place.format(number) + "}")
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"type":"Ping","data":{{}},"timestamp":{}',
+        '"type":"Ping","data":{{}},"metadata":{{"ttl":{}}}',
+        '"type":"History","data":{{"topic":"a","before":{}}}',
+        '"type":"History","data":{{"topic":"a","after":{}}}',
+        '"type":"Subscribe","data":{{"topics":["a"],"recover":{{"a":{{"since":{}}}}}}}',
+        '"type":"Subscribe","data":{{"topics":["a"],"recover":{{"a":{{"epoch":"e","offset":{}}}}}}}',
+    ],
+)
+def test_a_number_that_no_double_holds_is_refused_where_the_server_reads_it(members, number):
+    details = refusal("{" + members.format(number) + "}").details
 
-    assert {"field", "reason"} <= refusal.value.details.keys()
+    assert {"field", "reason"} <= details.keys()
 
 
 def test_what_it_costs_to_look_at_a_hostile_frame_grows_no_faster_than_the_frame():

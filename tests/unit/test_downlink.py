@@ -1,20 +1,22 @@
 """What a node reports of what it was given: gateway/downlink.py."""
 
+import asyncio
+
 import pytest
 
-from gateway.core.tally import Tally
-from presence_service.commands import PresenceOwner
-from presence_service.core.mailbox import Limits
+from gateway.core import gaps
+from shared.messages import codec
 from shared.messages.envelopes import (
-    ConnectionOpened,
     DirectReceipt,
-    Located,
-    Opened,
     Receipt,
+    ReplayAsked,
+    ReplayEnded,
+    Stored,
 )
-from shared.ownership.leases import Leases
-from tests.unit.builders import Stage, direct_delivery, life, topic_delivery
-from tests.unit.gateway_node import Client, GatewayNode
+from tests.unit.builders import direct_delivery, topic_delivery
+from tests.unit.gateway_node import GatewayNode
+
+STORED = Stored("ask", "m", queued=True)
 
 
 @pytest.fixture
@@ -34,40 +36,19 @@ def test_a_direct_message_is_reported_with_its_connections(node):
     node.client("c1")
     node.client("c2")
 
-    node.deliver(direct_delivery())
+    node.direct(direct_delivery())
 
     assert node.reports == [DirectReceipt("dm_1", "n1", ["c1", "c2"])]
     assert node.uplink.handed_back == []
 
 
 def test_a_direct_message_for_nobody_is_handed_back(node):
-    node.deliver(direct_delivery())
+    node.direct(direct_delivery())
 
     assert [one.delivery for one in node.uplink.handed_back] == [direct_delivery()]
 
 
-def test_a_message_that_was_held_is_written_and_reported_after_the_welcome(node):
-    client = node.client("c1", welcomed=False)
-    node.deliver(direct_delivery())
-    assert node.reports == []
-
-    node.downlink.release(client.connection)
-
-    assert client.heard[0]["type"] == "DirectMessage"
-    assert node.reports == [DirectReceipt("dm_1", "n1", ["c1"])]
-
-
-def test_a_message_that_was_held_for_a_welcome_that_never_came_is_handed_back(node):
-    client = node.client("c1", welcomed=False)
-    node.deliver(direct_delivery())
-    node.connections.remove(client.connection)
-
-    node.downlink.hand_back(client.connection)
-
-    assert len(node.uplink.handed_back) == 1
-
-
-def test_deliveries_of_an_owner_that_was_deposed_are_dropped(node):
+def test_broadcasts_of_an_owner_that_was_deposed_are_dropped(node):
     client = node.client("c1", "bob", "chat.general")
 
     node.deliver(topic_delivery(number=1), term=2)
@@ -78,89 +59,78 @@ def test_deliveries_of_an_owner_that_was_deposed_are_dropped(node):
     assert len(client.frames) == 3
 
 
+def test_direct_messages_of_an_owner_that_was_deposed_are_delivered_for_they_have_ids(node):
+    client = node.client("c1")
+
+    node.direct(direct_delivery(message_id="dm_1"), term=2)
+    node.direct(direct_delivery(message_id="dm_2"), term=1)
+
+    assert len(client.frames) == 2
+
+
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\x00\x01\x91\x01"])
-def test_bad_deliveries_and_answers_are_ignored(node, body):
+def test_bad_deliveries_and_answers_are_ignored_and_the_broker_need_not_keep_them(node, body):
+    acknowledged = []
+
     node.downlink.inbox(body)
-    node.downlink.direct(body)
+    node.downlink.direct(body, lambda: acknowledged.append(body))
     node.downlink.answer(body)
 
-
-@pytest.mark.parametrize("welcomed", [True, False])
-def test_a_held_message_is_not_lost_on_a_connection_that_came_only_after_it(node, welcomed):
-    """c2 waits for its Welcome and holds the message, c3 comes, c2 goes."""
-    waiting = node.client("c2", welcomed=False)
-    node.deliver(direct_delivery())
-    later = node.client("c3", welcomed=welcomed)
-    node.connections.remove(waiting.connection)
-
-    node.downlink.hand_back(waiting.connection)
-    node.downlink.release(later.connection)
-
-    assert later.heard or node.uplink.handed_back
+    assert acknowledged == [body]
 
 
-def test_a_held_message_is_not_lost_on_a_connection_whose_socket_did_not_take_it(node):
-    gone, waiting = node.client("c1"), node.client("c2", welcomed=False)
-    gone.gone = True
-    node.deliver(direct_delivery())
-    node.connections.remove(waiting.connection)
-
-    node.downlink.hand_back(waiting.connection)
-
-    assert node.uplink.handed_back
+def test_a_parcel_without_messages_is_acknowledged(node):
+    assert [node.direct()] == node.acknowledged
 
 
-# ---- together with the owner of the table --------------------------------------------------------
+async def test_an_answer_is_passed_to_whoever_waits_for_it(node):
+    waiting = asyncio.ensure_future(node.answers.one("ask"))
+    await asyncio.sleep(0)
+
+    node.downlink.answer(codec.encode([Stored("other", "m", queued=True), STORED]))
+
+    assert await waiting == STORED
 
 
-def table_after_what_was_handed_back(node: GatewayNode, *clients: Client) -> set[str]:
-    """Return the connections of bob that presence still knows after hearing from the node."""
-    leases = Leases({"n1": life("n1")})
-    owner = PresenceOwner(leases, True, Limits())
-    stage = Stage(owner)
-    for one in clients:
-        stage.send(life("n1"), ConnectionOpened(Opened("bob", one.connection.id)))
-    for command in node.uplink.handed_back:
-        stage.send(life("n1"), command)
-    return set(owner.directory.connections_at("bob", "n1"))
+# ---- broadcasts that are missing -----------------------------------------------------------------
 
 
-def test_a_connection_that_is_only_slow_stays_where_it_is_known(node):
-    client = node.client("c1")
-    client.slow = True
-
-    node.deliver(direct_delivery())
-
-    assert table_after_what_was_handed_back(node, client) == {"c1"}
+def kept(serial: int, *, replayed: bool = False):
+    return topic_delivery(
+        number=serial, message_id=f"m{serial}", serial=serial, replayed=replayed, report_to=""
+    )
 
 
-def test_a_connection_whose_socket_is_gone_is_forgotten(node):
-    client = node.client("c1")
-    client.gone = True
+def test_what_is_missing_is_asked_for_and_what_comes_after_it_waits(node):
+    client = node.client("c1", "bob", "chat.general")
+    node.deliver(kept(1))
+    node.deliver(kept(3), skipped=1)
+    assert len(client.frames) == 1
+    assert node.uplink.asked_replay == [(0, ReplayAsked(1, 1))]
 
-    node.deliver(direct_delivery())
+    node.deliver(kept(2, replayed=True), kept(3, replayed=True), ReplayEnded(1, lost=0))
 
-    assert table_after_what_was_handed_back(node, client) == set()
-
-
-def test_a_connection_that_was_never_welcomed_takes_no_other_with_it(node):
-    """Presence would take bob for gone, while he is here and has the message."""
-    ready, waiting = node.client("c1"), node.client("c2", welcomed=False)
-    node.deliver(direct_delivery())
-    node.connections.remove(waiting.connection)
-
-    node.downlink.hand_back(waiting.connection)
-
-    assert "c1" in table_after_what_was_handed_back(node, ready, waiting)
+    heard = [one["data"]["metadata"]["message_id"] for one in client.heard]
+    assert heard == ["m1", "m2", "m3"]
 
 
-def test_the_sender_hears_of_all_connections_though_one_was_welcomed_later(node):
-    node.client("c1")
-    waiting = node.client("c2", welcomed=False)
-    node.deliver(direct_delivery())
-    node.downlink.release(waiting.connection)
-    tally = Tally(located=Located("dm_1", "dm_1", ["n1", "n2"]))
-    for report in node.reports:
-        tally.add(report)
+def test_what_has_waited_too_long_goes_on_without_what_is_missing(node, monkeypatch):
+    client = node.client("c1", "bob", "chat.general")
+    node.deliver(kept(2), skipped=1)
+    node.downlink.go_on()
+    assert client.frames == []
 
-    assert tally.delivered_to == ["c1", "c2"]
+    monkeypatch.setattr(gaps, "PATIENCE", -1)
+    node.downlink.go_on()
+
+    assert len(client.frames) == 1
+
+
+def test_a_new_inbox_asks_for_what_the_old_one_may_have_held(node):
+    node.downlink.begin()
+    assert node.uplink.asked_replay == []
+    node.deliver(kept(1), partition=3)
+
+    node.downlink.begin()
+
+    assert node.uplink.asked_replay == [(3, ReplayAsked(1, 1))]

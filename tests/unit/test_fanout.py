@@ -1,13 +1,11 @@
-"""One delivery to many sockets: gateway/fanout.py, with connections that have no sockets."""
-
-import json
+"""One broadcast to many sockets: gateway/fanout.py, with connections that have no sockets."""
 
 import pytest
 
 from gateway.outbox import text_frame
 from shared.errors import SlowConsumer
 from shared.messages import frames
-from tests.unit.builders import direct_delivery, topic_delivery
+from tests.unit.builders import topic_delivery
 from tests.unit.gateway_node import GatewayNode
 
 
@@ -124,70 +122,3 @@ def test_a_snapshot_for_who_has_unsubscribed_meanwhile_is_not_written(node):
 
     assert node.fanout.to_topic(snapshot_part(1, "a"), 0) == 0
     assert asker.frames == []
-
-
-# ---- direct messages -----------------------------------------------------------------------------
-
-
-def test_a_direct_message_goes_to_all_connections_of_its_user(node):
-    phone, laptop, other = node.client("c1"), node.client("c2"), node.client("c3", "eve")
-
-    assert node.fanout.to_user(direct_delivery()) == ["c1", "c2"]
-    assert phone.frames == laptop.frames == [text_frame(frames.direct_delivery(direct_delivery()))]
-    assert other.frames == []
-
-
-def test_a_message_from_the_mailbox_goes_to_one_connection(node):
-    phone, laptop = node.client("c1"), node.client("c2")
-
-    assert node.fanout.to_user(direct_delivery(connection_id="c2", queued=True)) == ["c2"]
-    assert phone.frames == []
-    assert json.dumps(laptop.heard[0]).count('"queued": true') == 1
-
-
-def test_a_direct_message_for_nobody_here_is_had_by_nobody(node):
-    node.client("c3", "eve")
-
-    assert node.fanout.to_user(direct_delivery()) == []
-    assert node.fanout.to_user(direct_delivery(connection_id="c9")) == []
-
-
-def test_a_direct_message_is_written_to_a_connection_once_however_often_it_comes(node):
-    client = node.client("c1")
-
-    assert node.fanout.to_user(direct_delivery()) == ["c1"]
-    assert node.fanout.to_user(direct_delivery()) == ["c1"]
-    assert len(client.frames) == 1
-
-
-def test_a_direct_message_is_on_its_way_to_a_slow_reader_too_and_is_not_doubled(node):
-    client = node.client("c1")
-    client.slow = True
-
-    assert node.fanout.to_user(direct_delivery()) == ["c1"]
-    assert node.fanout.to_user(direct_delivery()) == ["c1"]
-    assert len(client.frames) == 1
-
-
-def test_a_direct_message_that_no_socket_took_is_had_by_nobody(node):
-    gone, overdue = node.client("c1"), node.client("c2")
-    gone.gone = overdue.overdue = True
-
-    assert node.fanout.to_user(direct_delivery()) == []
-    assert [type(error) for error in overdue.ended] == [SlowConsumer]
-
-
-def test_a_direct_message_is_held_until_the_welcome_is_written(node):
-    client = node.client("c1", welcomed=False)
-
-    assert node.fanout.to_user(direct_delivery()) is None
-    assert client.frames == []
-    assert client.connection.held == [direct_delivery()]
-
-
-def test_a_connection_that_is_not_welcomed_yet_does_not_hold_up_the_others(node):
-    waiting, ready = node.client("c1", welcomed=False), node.client("c2")
-
-    assert node.fanout.to_user(direct_delivery()) == ["c2"]
-    assert waiting.connection.held
-    assert len(ready.frames) == 1

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from shared.errors import BadRequest, NotFound, ServiceError, Unavailable
 from shared.messages import frames
+from shared.messages.envelopes import HistoryPage
 from tests.unit.builders import direct_delivery, topic_delivery
 
 
@@ -147,6 +148,71 @@ def test_payload_and_headers_are_handed_on_byte_for_byte_before_the_servers_own(
     for frame in (broadcast, direct):
         assert b'"payload":' + odd + b"," in frame
         assert b'"metadata":{"ttl":3600,"x":1e999,"sent_at":' in frame
+
+
+def test_a_broadcast_that_is_kept_has_its_place_in_the_topic():
+    delivered = read(frames.topic_delivery(topic_delivery(serial=9, epoch="e", offset=7)))
+
+    assert delivered["data"]["metadata"] == {
+        "sent_at": 1234567890,
+        "sent_at_ms": 1234567890123,
+        "message_id": "broadcast_1",
+        "from_user": "alice",
+        "epoch": "e",
+        "offset": 7,
+    }
+
+
+def test_a_broadcast_that_is_not_kept_has_no_place():
+    delivered = read(frames.topic_delivery(topic_delivery(serial=0, epoch="", offset=0)))
+
+    assert not {"epoch", "offset", "replayed"} & delivered["data"]["metadata"].keys()
+
+
+def test_what_was_missed_says_so():
+    missed = topic_delivery(serial=9, epoch="e", offset=7, replayed=True, metadata=b'"x":1')
+
+    assert read(frames.topic_delivery(missed))["data"]["metadata"] == {
+        "x": 1,
+        "sent_at": 1234567890,
+        "sent_at_ms": 1234567890123,
+        "message_id": "broadcast_1",
+        "from_user": "alice",
+        "epoch": "e",
+        "offset": 7,
+        "replayed": True,
+    }
+
+
+def test_history_has_each_message_whole_as_it_was_delivered():
+    odd = b'{"n":123456789012345678901234567890,  "e":1e999}'
+    kept = [
+        topic_delivery(message_id=f"broadcast_{n}", serial=n, epoch="e", offset=n, payload=odd)
+        for n in (1, 2)
+    ]
+    page = HistoryPage("ask", "e", 7, complete=False, messages=kept)
+
+    frame = frames.history("chat.general", page, "m")
+
+    first, second = map(frames.topic_delivery, kept)
+    assert b'"messages":[' + first + b"," + second + b"]" in frame
+    found = read(frame)
+    messages = found["data"].pop("messages")
+    assert [one["data"]["metadata"]["offset"] for one in messages] == [1, 2]
+    assert found == {
+        "type": "History",
+        "data": {"topic": "chat.general", "epoch": "e", "offset": 7, "complete": False},
+        "id": "m",
+    }
+
+
+def test_history_of_a_topic_that_nobody_has_spoken_on_is_empty():
+    page = HistoryPage("ask", "e", 0, complete=True, messages=[])
+
+    assert read(frames.history("a", page, None)) == {
+        "type": "History",
+        "data": {"topic": "a", "epoch": "e", "messages": [], "offset": 0, "complete": True},
+    }
 
 
 def test_presence_update():

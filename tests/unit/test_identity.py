@@ -24,14 +24,30 @@ def may_write_to(grants: Grants, user_id: str) -> bool:
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-def test_a_right_is_a_list_of_patterns_and_says_nothing_of_the_others(right):
+def test_a_right_is_a_list_of_patterns_and_says_nothing_of_the_others_but_of_history(right):
     grants = Grants.read({right: ["chat.*", "news.#"]})
 
     assert allows(grants, right, "chat.a")
     assert allows(grants, right, "news.a.b")
     assert not allows(grants, right, "chat.#")
-    assert not any(allows(grants, other, "chat.a") for other in RIGHTS if other != right)
+    others = {other for other in RIGHTS if allows(grants, other, "chat.a")} - {right}
+    assert others == ({"history"} if right == "subscribe" else set())
     assert not may_write_to(grants, "bob")
+
+
+def test_whoever_may_subscribe_may_look_back_unless_the_token_says_otherwise():
+    default = Grants.read({"subscribe": ["chat.*"]})
+    narrower = Grants.read({"subscribe": ["chat.*"], "history": ["chat.a"]})
+    none = Grants.read({"subscribe": ["chat.*"], "history": []})
+
+    assert default.history == default.subscribe
+    assert allows(narrower, "history", "chat.a")
+    assert not allows(narrower, "history", "chat.b")
+    assert none.history == ()
+
+
+def test_whoever_may_look_back_may_not_subscribe_for_that():
+    assert Grants.read({"history": ["chat.*"]}).subscribe == ()
 
 
 def test_a_refusal_names_the_right_that_is_missing():

@@ -237,7 +237,6 @@ def test_nothing_is_remembered_of_a_user_for_whom_nothing_waits_any_more():
     assert (post.boxes._boxes, post.boxes._leaving) == ({}, {})
 
 
-@pytest.mark.xfail(strict=True, reason="found by these tests: every user who connects leaves a set")
 def test_nothing_is_remembered_of_a_user_for_whom_nothing_ever_waited():
     post = Post()
     post.boxes.drain("eve", now_ms=0)

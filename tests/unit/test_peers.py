@@ -33,6 +33,16 @@ def test_every_partition_has_one_owner_and_no_replica_more_than_its_share(
     assert max(Counter(owners.values()).values()) <= -(-partitions // len(replicas))
 
 
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5, 9, 10, 16, 17])
+def test_no_two_replicas_differ_by_more_than_one_partition(replicas: int) -> None:
+    for seed in range(50):
+        cluster = [f"{seed} {n}" for n in range(replicas)]
+        held = Counter(dict.fromkeys(cluster, 0))
+        held.update(shares(PARTITIONS, cluster).values())
+
+        assert max(held.values()) - min(held.values()) <= 1
+
+
 @given(names, st.randoms())
 def test_whoever_computes_the_shares_gets_the_same(replicas: list[str], random: Random) -> None:
     shuffled = list(replicas)

@@ -308,7 +308,6 @@ def test_a_message_is_written_down_while_it_waits_and_let_go_once_it_was_handed_
     assert story.records[-1] == Drained("bob", ["dm_1"])
 
 
-@pytest.mark.xfail(strict=True, reason="found by these tests: it waits until bob connects anew")
 def test_a_new_message_that_was_refused_is_tried_again_for_one_who_is_here(story):
     story.opens(N1, "c1")
     story.full = {"direct.n1.n1-p1"}
@@ -451,7 +450,6 @@ def test_a_message_accepted_once_is_kept_over_the_limits():
     assert len(story.owner.mailboxes) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="found by these tests: it is treated like a new one")
 @pytest.mark.parametrize("how", ["returns", "undelivered"])
 def test_a_message_accepted_once_is_kept_over_the_limits_though_it_is_refused_meanwhile(how):
     """n1 hands back what was accepted, n2 has bob but no room, and neither has his mailbox."""

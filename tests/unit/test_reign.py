@@ -351,7 +351,6 @@ class Interrupted:
         self.reign.node_ended(N1, clean=False)
 
 
-@pytest.mark.xfail(strict=True, reason="found by these tests: RuntimeError ends the whole replica")
 async def test_a_node_may_end_while_a_checkpoint_is_made(
     realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,23 @@ from typing import Any
 import pytest
 
 from gateway.core import attempts as module
-from gateway.core.effects import Fail, Join, Leave, Publish, Renew, Respond, Send, Show, Turn
+from gateway.core.effects import (
+    Confirm,
+    Fail,
+    Join,
+    Leave,
+    Look,
+    Publish,
+    Renew,
+    Respond,
+    Send,
+    Show,
+    Turn,
+)
 from gateway.core.replies import Reply
 from gateway.core.session import Session
 from shared.errors import BadRequest, Forbidden, TooManyBadMessages
+from shared.messages import client
 from tests.unit.builders import identity
 
 
@@ -207,6 +220,199 @@ def test_what_one_request_was_promised_another_ones_failure_does_not_take_away()
 
     assert talk.session.not_joined(second) == ["b"]
     assert set(talk.session.patterns) == {"a"}
+
+
+# ---- what was missed (H3) ------------------------------------------------------------------------
+
+
+def recover(talk: Talk, *topics: str, **starts: Any) -> Any:
+    """Subscribe; ``starts`` are by topic, with ``_`` for its dots and ``X`` for a wildcard."""
+    given = {name.replace("_", ".").replace("X", "*"): start for name, start in starts.items()}
+    return talk.say("Subscribe", "s", topics=list(topics), recover=given)
+
+
+SINCE = {"since": 5}
+PLACE = {"offset": 1, "epoch": "e"}
+
+
+def test_what_was_missed_of_some_of_the_topics_is_to_be_replayed():
+    join = recover(Talk(), "chat.a", "chat.*", "b", chat_a=PLACE, chat_X=SINCE)
+
+    assert told(join) == (["chat.a", "chat.*", "b"], ["chat.a", "chat.*", "b"], 3, "s")
+    assert join.recover == {
+        "chat.a": client.RecoverFrom(offset=1, epoch="e"),
+        "chat.*": client.RecoverFrom(since=5),
+    }
+
+
+def test_whoever_has_missed_nothing_asks_for_nothing():
+    assert Talk().subscribe("a").recover == {}
+
+
+def test_what_was_missed_of_a_topic_that_is_held_already_may_be_asked_for():
+    talk = Talk()
+    talk.subscribe("a")
+
+    join = recover(talk, "a", a=SINCE)
+
+    assert (join.new, list(join.recover)) == ([], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("topics", "start", "reason"),
+    [
+        (["b"], SINCE, "not among data.topics"),
+        (["a"], {}, "give either since, or offset and epoch"),
+        (["a"], {"since": None}, "give either since, or offset and epoch"),
+        (["a"], {**SINCE, **PLACE}, "give either since, or offset and epoch"),
+        (["a"], {"offset": 1}, "offset and epoch belong together"),
+        (["a"], {"epoch": "e"}, "offset and epoch belong together"),
+        (["a"], {"since": 1, "epoch": "e"}, "offset and epoch belong together"),
+    ],
+)
+def test_a_bad_start_fails_the_request_by_field_and_reason_and_nothing_is_changed(
+    topics, start, reason
+):
+    talk = Talk()
+
+    failed = recover(talk, *topics, a=start)
+
+    assert (failed.id, failed.turn) == ("s", Turn.TOPIC)
+    assert type(failed.error) is BadRequest
+    assert failed.error.details == {"field": "data.recover.a", "reason": reason}
+    assert not talk.session.patterns
+
+
+@pytest.mark.parametrize(("topic", "allowed"), [("chat.*", False), ("#", False), ("chat.a", True)])
+def test_only_a_concrete_topic_has_places(topic, allowed):
+    talk = Talk()
+    effect = talk.say("Subscribe", "s", topics=[topic], recover={topic: PLACE})
+
+    assert isinstance(effect, Join) is allowed
+    if not allowed:
+        reason = "a pattern is recovered by since"
+        assert effect.error.details == {"field": f"data.recover.{topic}", "reason": reason}
+
+
+def test_what_is_long_and_not_among_the_topics_is_named_in_short():
+    failed = Talk().say("Subscribe", "s", topics=["a"], recover={"x" * 5000: SINCE})
+
+    assert failed.error.details["field"] == "data.recover." + "x" * 255
+
+
+@pytest.mark.parametrize("topic", ["closed.a", "open.#", "#"])
+def test_what_was_missed_needs_the_right_to_history_and_without_it_nothing_is_changed(topic):
+    talk = Talk(subscribe=["#"], history=["open.*"])
+
+    failed = talk.say("Subscribe", "s", topics=["a", topic], recover={topic: SINCE})
+
+    assert failed.id == "s"
+    assert type(failed.error) is Forbidden
+    assert failed.error.details["right"] == "history"
+    assert not talk.session.patterns
+    assert isinstance(talk.say("Subscribe", topics=["open.*"], recover={"open.*": SINCE}), Join)
+
+
+# ---- history (H1) --------------------------------------------------------------------------------
+
+
+def test_history_is_to_be_looked_into_and_overtakes_what_was_asked_before():
+    look = Talk().say("History", "m", topic="chat.a", limit=7, before=5, reverse=True)
+
+    body = client.History("chat.a", limit=7, before=5, after=None, reverse=True)
+    assert look == Look(body, "m", "history_ulid1")
+    assert Talk().say("History", "m", topic="a.*").turn is Turn.FREE
+
+
+def test_each_look_is_answered_on_its_own():
+    talk = Talk()
+
+    assert talk.say("History", "m", topic="a").ask != talk.say("History", "m", topic="a").ask
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({}, "data.topic"),
+        ({"topic": "chat.*"}, "data.topic"),
+        ({"topic": "#"}, "data.topic"),
+        ({"topic": "a..b"}, "data.topic"),
+        ({"topic": ""}, "data.topic"),
+        ({"topic": "x" * 300}, "data.topic"),
+        ({"topic": "a", "limit": 0}, "data.limit"),
+        ({"topic": "a", "limit": 1001}, "data.limit"),
+        ({"topic": "a", "before": -1}, "data.before"),
+        ({"topic": "a", "after": "x"}, "data.after"),
+        ({"topic": "a", "reverse": None}, "data.reverse"),
+    ],
+)
+def test_a_bad_look_is_refused_by_field_and_reason(data, field):
+    failed = Talk().say("History", "m", **data)
+
+    assert failed.id == "m"
+    assert type(failed.error) is BadRequest
+    assert failed.error.details["field"] == field
+    assert failed.error.details["reason"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "topic", "missing"),
+    [
+        ({"subscribe": ["chat.#"]}, "chat.a", None),
+        ({"subscribe": ["chat.#"]}, "news.a", "subscribe"),
+        ({"subscribe": ["#"], "history": ["chat.#"]}, "chat.a", None),
+        ({"subscribe": ["#"], "history": ["chat.#"]}, "news.a", "history"),
+        ({"subscribe": ["#"], "history": []}, "chat.a", "history"),
+        ({"history": ["#"]}, "chat.a", "subscribe"),
+        ({"subscribe": ["#"]}, "system.news", "subscribe"),
+        ({"subscribe": ["#"]}, "presence.bob", "presence"),
+        ({"subscribe": ["#"], "presence": ["presence.*"]}, "presence.bob", "history"),
+    ],
+)
+def test_history_needs_the_right_to_subscribe_and_to_history(permissions, topic, missing):
+    effect = Talk(**permissions).say("History", "m", topic=topic)
+
+    if missing is None:
+        assert isinstance(effect, Look)
+    else:
+        assert (effect.id, type(effect.error)) == ("m", Forbidden)
+        assert effect.error.details == {"right": missing}
+
+
+# ---- confirmations (R2) --------------------------------------------------------------------------
+
+
+def test_a_confirmation_is_passed_on_and_acknowledged_if_it_has_an_id():
+    ack = {"type": "Ack", "data": {"message_id": "m", "status": "ok"}, "id": "m"}
+
+    silent = Talk().say("Ack", message_ids=["dm_1", "dm_2"])
+    answered = Talk().say("Ack", "m", message_ids=["dm_1"])
+
+    assert silent == Confirm(["dm_1", "dm_2"], Reply([]))
+    assert answered.message_ids == ["dm_1"]
+    assert frames_of(answered) == [ack]
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({}, "data.message_ids"),
+        ({"message_ids": None}, "data.message_ids"),
+        ({"message_ids": "dm_1"}, "data.message_ids"),
+        ({"message_ids": []}, "data.message_ids"),
+        ({"message_ids": ["dm"] * 257}, "data.message_ids"),
+        ({"message_ids": ["dm_1", 1]}, "data.message_ids[1]"),
+        ({"message_ids": [""]}, "data.message_ids[0]"),
+        ({"message_ids": ["x" * 129]}, "data.message_ids[0]"),
+    ],
+)
+def test_a_bad_confirmation_is_refused_by_field_and_reason(data, field):
+    failed = Talk().say("Ack", "m", **data)
+
+    assert failed.id == "m"
+    assert type(failed.error) is BadRequest
+    assert failed.error.details["field"] == field
+    assert failed.error.details["reason"]
 
 
 # ---- a fresh token -------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
+import json
 import socket
 
 import pytest
 
 from shared import settings
-from shared.settings import OPEN, WrongSettings, load
+from shared.settings import HISTORY, OPEN, WrongSettings, load
 
 SECRET = "s" * 32
 PRODUCTION = {
@@ -99,6 +100,18 @@ def test_everything_that_is_wrong_is_reported_at_once():
         ("REALTIME_NODE_ID", "x" * 65),
         ("REALTIME_DEFAULT_PERMISSIONS", "{"),
         ("REALTIME_DEFAULT_PERMISSIONS", "[]"),
+        ("REALTIME_HISTORY", "{"),
+        ("REALTIME_HISTORY", "[]"),
+        ("REALTIME_HISTORY", '{"#": 100}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": 100}}'),
+        ("REALTIME_HISTORY", '{"#": {"seconds": 300}}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": "100", "seconds": 300}}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": -1, "seconds": 300}}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": 10001, "seconds": 300}}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": 100, "seconds": -1}}'),
+        ("REALTIME_HISTORY", '{"#": {"messages": 100, "seconds": 86401}}'),
+        ("REALTIME_HISTORY", '{"a..b": {"messages": 100, "seconds": 300}}'),
+        ("REALTIME_HISTORY", '{"#.a": {"messages": 100, "seconds": 300}}'),
         ("REALTIME_MAX_SUBSCRIPTIONS", "0"),
         ("REALTIME_JSON_PING_SECONDS", "-1"),
         ("REALTIME_MAILBOX_BYTES", "1.5"),
@@ -111,6 +124,24 @@ def test_everything_that_is_wrong_is_reported_at_once():
 )
 def test_a_wrong_value_is_named(variable, value):
     assert problems(**{variable: value}) == [variable]
+
+
+def test_history_is_kept_for_five_minutes_unless_the_namespaces_say_otherwise():
+    namespaces = {
+        "chat.#": {"messages": 10_000, "seconds": 86_400},
+        "off.#": {"messages": 0, "seconds": 0},
+        "#": {"messages": 1, "seconds": 1},
+    }
+
+    found = load({**PRODUCTION, "REALTIME_HISTORY": json.dumps(namespaces)}).history
+
+    assert load(PRODUCTION).history == HISTORY == {"#": {"messages": 100, "seconds": 300}}
+    assert found == namespaces
+    assert list(found) == list(namespaces)  # the first that meets a topic decides
+
+
+def test_there_may_be_no_history_at_all():
+    assert load({**PRODUCTION, "REALTIME_HISTORY": "{}"}).history == {}
 
 
 def test_no_complaint_repeats_a_secret():

@@ -88,6 +88,38 @@ def test_a_direct_message_is_done_when_somebody_has_it_and_all_have_spoken_or_it
     assert found.delivered_to == delivered_to
 
 
+PENDING = DirectReceipt("ask", "n1", [], pending=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "pending", "complete", "delivered_to"),
+    [
+        ([LOCATED], False, False, []),
+        ([LOCATED, PENDING], True, False, []),
+        # in any order; also before the owner has said anything
+        ([PENDING, LOCATED], True, False, []),
+        # a client that has yet to confirm has not spoken for its node
+        ([LOCATED, PENDING, DirectReceipt("ask", "n2", ["c2"])], True, False, ["c2"]),
+        (
+            [LOCATED, PENDING, DirectReceipt("ask", "n2", []), DirectReceipt("ask", "n1", ["c1"])],
+            True,
+            True,
+            ["c1"],
+        ),
+        # it was not confirmed in time: the owner keeps it
+        ([LOCATED, PENDING, Stored("ask", "m", queued=True)], True, True, []),
+    ],
+)
+def test_a_direct_message_is_pending_while_a_client_that_has_it_has_not_confirmed_it(
+    answers, pending, complete, delivered_to
+):
+    found = tally(*answers)
+
+    assert found.pending is pending
+    assert found.complete is complete
+    assert found.delivered_to == delivered_to
+
+
 @pytest.mark.parametrize("answer", [ROUTED, LOCATED, Stored("ask", "m", queued=True)])
 def test_the_owner_names_the_message_as_it_was_delivered(answer):
     assert tally(answer).message_id == "m"

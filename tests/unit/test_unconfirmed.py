@@ -19,12 +19,18 @@ class Waiting(Unconfirmed):
 
     def __init__(self) -> None:
         self.lapsed: list[Handover] = []
-        super().__init__(self.lapsed.append)
+        self._passed = asyncio.Event()
+        super().__init__(self._let_pass)
+
+    def _let_pass(self, handover: Handover) -> None:
+        self.lapsed.append(handover)
+        self._passed.set()
 
     async def let_pass(self, count: int) -> None:
         async with asyncio.timeout(5):
             while len(self.lapsed) < count:
-                await asyncio.sleep(0.001)
+                self._passed.clear()
+                await self._passed.wait()
 
 
 @pytest.fixture
