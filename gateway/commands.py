@@ -63,8 +63,8 @@ class Commands:
                 await self._node.uplink.introduced(effect.topics)
                 recovered = await recovery.begin()
         except BaseException as error:
-            recovery.stop()
             self._drop(self._connection.session.not_joined(effect))
+            recovery.stop()  # afterwards: what was kept back is not to be taken for all there was
             if isinstance(error, (TimeoutError, Unavailable)):
                 raise BrokerUnavailable("The subscription was not confirmed in time") from error
             raise

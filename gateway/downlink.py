@@ -41,6 +41,8 @@ class Downlink:
         self._receipts = receipts
         self._metrics = metrics
         self._gaps = Gaps()
+        self.open_parcels = 0
+        """Messages of the broker with direct messages that are not settled."""
 
     def begin(self) -> None:
         """Begin with a new inbox: ask for what the old one may have held."""
@@ -96,9 +98,15 @@ class Downlink:
             deliveries = []
         if not deliveries:
             acknowledge()
-        parcel = Parcel(len(deliveries), acknowledge)
+            return
+        self.open_parcels += 1
+        parcel = Parcel(len(deliveries), lambda: self._close_parcel(acknowledge))
         for delivery in deliveries:
             self._directs.take(delivery, parcel)
+
+    def _close_parcel(self, acknowledge: Callable[[], None]) -> None:
+        self.open_parcels -= 1
+        acknowledge()
 
     def answer(self, body: bytes) -> None:
         """Pass a batch of answers on to whoever waits for them."""

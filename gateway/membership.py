@@ -30,6 +30,11 @@ from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
 log = structlog.get_logger()
 
 LEASE_SECONDS = 1.0
+HAND_BACK_SECONDS = 4.0
+QUIET_SECONDS = 0.5
+"""In this time every owner has heard that the node is leaving."""
+
+POLL_SECONDS = 0.05
 RETRY_SECONDS = 0.5
 PREFETCH = 100
 DIRECT_PREFETCH = 2000
@@ -204,6 +209,16 @@ class Membership:
             )
         except BrokerUnavailable as error:
             log.warning("could not say goodbye", action="leave", error=str(error))
+        await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        """Go on handing direct messages back until none comes any more, or for too long."""
+        quiet = 0.0
+        for _ in range(int(HAND_BACK_SECONDS / POLL_SECONDS)):
+            await asyncio.sleep(POLL_SECONDS)
+            quiet = 0.0 if self._downlink.open_parcels else quiet + POLL_SECONDS
+            if quiet >= QUIET_SECONDS:
+                return
 
     # ---- news ------------------------------------------------------------------------------------
 

@@ -232,8 +232,9 @@ async def test_a_message_that_is_never_confirmed_does_not_hold_up_the_later_ones
     for number in (1, 2):
         await send(alice, "bob", number)
         message = await bob.hear()
+        while said([message]) != [number]:  # the first one may come back in between
+            message = await bob.hear()
         await confirm(bob, message)
-        assert number in said([message, *await bob.told()])
 
 
 async def test_a_connection_that_goes_without_confirming_leaves_its_messages_to_the_mailbox(

@@ -106,16 +106,6 @@ async def test_a_senders_own_broadcasts_without_echo_are_not_replayed_on_its_con
     assert payloads(await alice.told()) == ["his"]
 
 
-async def test_what_was_already_sent_on_this_connection_is_not_sent_again(place: Place) -> None:
-    alice, bob = await place.people("alice", "bob")
-    await bob.subscribe("chat.*")
-    await say_often(alice, "chat.a", 1, 2)
-    assert payloads(await bob.told()) == [1, 2]
-
-    await recover(bob, {"chat.a": EVERYTHING})
-    assert not await bob.told()
-
-
 async def test_what_was_replayed_on_this_connection_is_not_replayed_again(place: Place) -> None:
     alice, bob = await place.people("alice", "bob")
     await say_often(alice, "chat.a", 1, 2)

@@ -170,11 +170,17 @@ class Paused:
         self.bob = bob
         self.connection = connection
         self.resumes = asyncio.Event()
-        self._drained = connection._outbox.drained
+        self._drained, self._write = connection._outbox.drained, connection._outbox.write
+        self._has_begun = False
         connection._outbox.drained = self._wait  # type: ignore[method-assign]
+        connection._outbox.write = self._note  # type: ignore[method-assign]
+
+    def _note(self, frames: bytes) -> outbox.Written:
+        self._has_begun = self._has_begun or b'"replayed":true' in frames
+        return self._write(frames)
 
     async def _wait(self) -> None:
-        if self.connection._reached:
+        if self._has_begun:
             await self.resumes.wait()
         await self._drained()
 
