@@ -68,17 +68,17 @@ class Downlink:
             self._metrics.gaps.inc()
             self._uplink.ask_replay(partition, arrival.ask)
         self._metrics.lost.inc(arrival.lost)
-        self._deliver(partition, arrival.deliver)
+        self._deliver(partition, arrival.deliver, arrival.asked_at)
 
     def go_on(self) -> None:
         """Deliver what has waited too long for what should come before it."""
         for partition, deliveries in self._gaps.overdue(now=time.monotonic()):
             log.warning("no replay", action="go on", partition=partition)
-            self._deliver(partition, deliveries)
+            self._deliver(partition, deliveries, asked_at=0.0)
 
-    def _deliver(self, partition: int, deliveries: list[TopicDelivery]) -> None:
+    def _deliver(self, partition: int, deliveries: list[TopicDelivery], asked_at: float) -> None:
         for delivery in deliveries:
-            written = self._fanout.to_topic(delivery, partition)
+            written = self._fanout.to_topic(delivery, partition, asked_at)
             self._metrics.topic_deliveries(written)
             if delivery.report_to:
                 receipt = Receipt(delivery.ask, self._node_id, written)

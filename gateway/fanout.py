@@ -18,8 +18,10 @@ class Fanout:
         self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
         self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
 
-    def to_topic(self, delivery: TopicDelivery, partition: int) -> int:
+    def to_topic(self, delivery: TopicDelivery, partition: int, asked_at: float = 0.0) -> int:
         """Write a broadcast to all who want it; return to how many it was written.
+
+        If it comes again, for it was missed, then only to those who wanted it at ``asked_at``.
 
         A repeat, known by its number, is written to nobody and answered with the first count.
         """
@@ -27,17 +29,19 @@ class Fanout:
         if delivery.number <= self._last_numbers.get(source, 0):
             return self._counts.get(delivery.message_id, 0)
         self._last_numbers.put(source, delivery.number)
-        written = self._write(delivery)
+        written = self._write(delivery, asked_at)
         if delivery.report_to:
             self._counts.put(delivery.message_id, written)
         return written
 
-    def _write(self, delivery: TopicDelivery) -> int:
+    def _write(self, delivery: TopicDelivery, asked_at: float) -> int:
         wanting = self._subscriptions.wanting(delivery.topic)
         if not wanting:
             return 0
         if delivery.only_connection:
             wanting = {one for one in wanting if _takes_snapshot(one, delivery.only_connection)}
+        elif delivery.replayed:
+            wanting = {one for one in wanting if one.session.wanted(delivery.topic, asked_at)}
         frame = text_frame(frames.topic_delivery(delivery))
         spared = delivery.except_connection
         return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))

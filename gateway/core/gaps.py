@@ -55,6 +55,9 @@ class Arrival:
 
     deliver: list[TopicDelivery] = field(default_factory=list)
     ask: ReplayAsked | None = None
+    asked_at: float = 0.0
+    """When what is delivered again was asked for: who came later has no claim to it."""
+
     lost: int = 0
     """Broadcasts that may have been missed and cannot be had again."""
 
@@ -91,6 +94,7 @@ class Gaps:
         track.sequence = max(track.sequence, batch.sequence)
         for item in items:
             self._put(track, item, arrival)
+        arrival.asked_at = track.asked_at
         if len(track.live) > MAX_HELD:
             arrival.deliver += track.release()
         if not track.waits:

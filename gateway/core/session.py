@@ -25,7 +25,7 @@ from gateway.core.identity import Identity, Right
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
 from shared.messages import client, frames
-from shared.topics.pattern import has_wildcard, is_reserved, parse_pattern, parse_topic
+from shared.topics.pattern import contains, has_wildcard, is_reserved, parse_pattern, parse_topic
 
 MAX_TOPICS = 100
 """Topics in one request (T8)."""
@@ -47,6 +47,9 @@ class Subscription:
     """One pattern that a connection holds; requests are told apart by their marks."""
 
     since: int
+    at: float
+    """Monotonic, in seconds."""
+
     awaited_by: int = -1
     """The last request that waits for its confirm."""
 
@@ -103,7 +106,7 @@ class Session:
     def _effect(self, command: client.Command, mint: str, now: float) -> Effect:
         match command.body:
             case client.Subscribe() as body:
-                return self._join(body, command.id)
+                return self._join(body, command.id, now)
             case client.Unsubscribe(topics=topics):
                 return self._leave(topics, command.id)
             case client.Broadcast() as body:
@@ -132,7 +135,7 @@ class Session:
 
     # ---- topics ----------------------------------------------------------------------------------
 
-    def _join(self, body: client.Subscribe, command_id: str | None) -> Join:
+    def _join(self, body: client.Subscribe, command_id: str | None, now: float) -> Join:
         topics = _distinct(body.topics)
         for topic in topics:
             self._require_subscribe(topic)
@@ -144,7 +147,7 @@ class Session:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
         mark = next(self._marks)
         for topic in topics:
-            held = self.patterns.setdefault(topic, Subscription(since=mark))
+            held = self.patterns.setdefault(topic, Subscription(since=mark, at=now))
             if not held.confirmed:
                 held.awaited_by = mark
         return Join(topics, new, len(self.patterns), command_id, mark, body.recover)
@@ -155,6 +158,14 @@ class Session:
         except (BadRequest, Forbidden) as error:
             error.details |= {"field": "data.topics", "topics": [topic[:256]]}
             raise
+
+    def wanted(self, topic: str, before: float) -> bool:
+        """Whether the topic was subscribed to before a moment already."""
+        words = tuple(topic.split("."))
+        return any(
+            held.at < before and contains(parse_pattern(pattern), words)
+            for pattern, held in self.patterns.items()
+        )
 
     def joined(self, join: Join) -> None:
         """Note that what a request asked for is confirmed, unless it was left meanwhile."""

@@ -154,5 +154,3 @@ def say(bar: str, **figures: object) -> None:
     """Print figures, for whoever runs pytest with ``-s``."""
     told = ", ".join(f"{name} {value}" for name, value in figures.items())
     print(f"\n{bar}: {told}")  # noqa: T201 - for whom it may concern
-
-

@@ -191,9 +191,7 @@ SENSELESS: dict[str, tuple[str, list[bytes]]] = {
         [
             codec.encode(DeliveryBatch(17, 1, 0, 0, [Raw(codec.encode(one))]))
             for at in (-(2**63), 2**64 - 1)
-            for one in [
-                TopicDelivery("p", 1, "m", "good.x", b"1", b"", "junk", at, False, "", "")
-            ]
+            for one in [TopicDelivery("p", 1, "m", "good.x", b"1", b"", "junk", at, False, "", "")]
         ],
     ),
     "a topic of no words": (
