@@ -234,9 +234,13 @@ class PresenceOwner(PartitionOwner[Given]):
             self._store(delivery, now_ms)
 
     def _must_wait(self, user_id: str, now_ms: int) -> bool:
-        """Whether something waits for a user who is here, and may not be overtaken (R1)."""
+        """Whether something waits for a user that may not be overtaken (R1).
+
+        Where they may be is not enough: when a node reports them, what waits is handed over first.
+        """
+        is_here = bool(self.directory.nodes_of(user_id))
         stuck = user_id in self._full or user_id in self._held_up
-        return stuck and self.mailboxes.waits(user_id, now_ms=now_ms)
+        return (stuck or not is_here) and self.mailboxes.waits(user_id, now_ms=now_ms)
 
     def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
         """Return what was done under the command's key, if it has one: now or before (A7)."""

@@ -921,3 +921,17 @@ def test_stamps_do_not_go_back_behind_those_of_messages_that_wait(story, how):
     story.writes(now_ms=5)
 
     assert [one.sent_at_ms for _, one in story.delivered] == [10, 10]
+
+
+def test_what_waits_is_not_overtaken_by_what_an_unreported_node_may_take(story, how):
+    story.writes()
+
+    story = takes_over(story, how)
+    story.writes()
+    assert story.delivered == []
+    story.report(N1, Opened("bob", "c1"))
+
+    assert [(to, one.message_id) for to, one in story.delivered] == [
+        ("direct.n1.n1-p1", "dm_1"),
+        ("direct.n1.n1-p1", "dm_2"),
+    ]
