@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help run cluster test check format clean
+.PHONY: help run cluster test check chaos soak format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,13 @@ check: .venv/installed-test ## Format, lint, types, unit tests; needs no service
 
 test: .venv/installed-test ## Everything
 	.venv/bin/pytest -q
+
+chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdict: 15 minutes
+	.venv/bin/pytest -q tests/chaos
+	.venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),7)
+
+soak: .venv/installed-test ## The same for longer: MINUTES=60 SEED=2
+	.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
 format: .venv/installed-test ## Put the code into its format
 	.venv/bin/ruff format .

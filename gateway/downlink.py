@@ -59,6 +59,9 @@ class Downlink:
             return
         self._metrics.batches.labels(topology.ROUTER).inc(bool(items))
         partition = batch.partition
+        if not 0 <= partition < self._uplink.partitions:
+            log.warning("no such partition", action="ignore", partition=partition)
+            return
         if self._gaps.is_outdated(batch):
             log.warning("lower term", action="drop", partition=partition, term=batch.term)
             return

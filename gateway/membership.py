@@ -5,7 +5,8 @@ everything begins anew under new names, and all that the node knows is reported 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -260,8 +261,20 @@ async def _perform_all(
 ) -> None:
     while True:
         arrived = await arrivals.get()
-        perform(arrived.body)
+        with _harmless():
+            perform(arrived.body)
         await channel.acknowledge(arrived)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Let a message that makes no sense end nothing but itself."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except Exception:
+        log.exception("fault", action="ignore")
 
 
 async def _hand_over_all(
@@ -280,7 +293,8 @@ async def _hand_over_all(
         group.create_task(acknowledge())
         while True:
             arrived = await arrivals.get()
-            perform(arrived.body, partial(settled.put_nowait, arrived))
+            with _harmless():
+                perform(arrived.body, partial(settled.put_nowait, arrived))
 
 
 async def _consume(

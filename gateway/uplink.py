@@ -40,7 +40,7 @@ class Uplink:
     """The numbered links of this node, one to each partition of the router and of presence."""
 
     def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
+        self.partitions = partitions
         self._router = [_link(topology.ROUTER, p) for p in range(partitions)]
         self._presence = [_link(topology.PRESENCE, p) for p in range(partitions)]
         self._introductions: dict[str, list[asyncio.Future[None]]] = {}
@@ -70,7 +70,7 @@ class Uplink:
         Raises:
             BrokerUnavailable: too much waits already.
         """
-        link = self._router[partition_of(command.topic, self._partitions)]
+        link = self._router[partition_of(command.topic, self.partitions)]
         return link.submit(codec.encode(command), number=number)
 
     def gain(self, patterns: list[str]) -> None:
@@ -117,7 +117,7 @@ class Uplink:
         self, patterns: Iterable[str], connections: Iterable[Connection]
     ) -> list[Submission]:
         """Tell every partition everything."""
-        everywhere = range(self._partitions)
+        everywhere = range(self.partitions)
         interest = self.report_interest(everywhere, patterns)
         return interest + self.report_people(everywhere, connections)
 
@@ -127,7 +127,7 @@ class Uplink:
         Raises:
             BrokerUnavailable: too much waits already.
         """
-        link = self._router[partition_of(command.topic, self._partitions)]
+        link = self._router[partition_of(command.topic, self.partitions)]
         link.submit(codec.encode(command))
 
     def ask_missed(self, partition: int, command: RecoveryAsked) -> None:
@@ -156,10 +156,10 @@ class Uplink:
         found: dict[int, list[str]] = defaultdict(list)
         for pattern in patterns:
             if has_wildcard(parse_pattern(pattern)):
-                for partition in range(self._partitions):
+                for partition in range(self.partitions):
                     found[partition].append(pattern)
             else:
-                found[partition_of(served_by(pattern), self._partitions)].append(pattern)
+                found[partition_of(served_by(pattern), self.partitions)].append(pattern)
         return found
 
     # ---- people ----------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class Uplink:
         """Tell some partitions all connections whose users belong to them."""
         people: dict[int, list[Opened]] = defaultdict(list)
         for one in connections:
-            people[partition_of(one.user_id, self._partitions)].append(one.opened)
+            people[partition_of(one.user_id, self.partitions)].append(one.opened)
         return [
             self._fact(self._presence[partition], ConnectionsReport(part, first, last))
             for partition in partitions
@@ -217,7 +217,7 @@ class Uplink:
         ]
 
     def _link_of(self, user_id: str) -> PartitionLink:
-        return self._presence[partition_of(user_id, self._partitions)]
+        return self._presence[partition_of(user_id, self.partitions)]
 
     def _fact(self, link: PartitionLink, fact: object) -> Submission:
         return link.tell(codec.encode(fact))

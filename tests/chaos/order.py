@@ -11,6 +11,12 @@ DEATHS = frozenset({"kill gateway", "freeze gateway", "cut gateway", "silence ga
 """Faults after which a gateway counts as dead, so that what it held may come late (R1)."""
 
 
+SILENCES = frozenset({"silence clients", "delay clients", "freeze gateway"})
+"""Faults through which a connection may be gone for its client and open for its gateway."""
+
+JUST_NOW = 1.0
+"""For so long a gateway may not know that a client has left."""
+
 HALF_OPEN = 45.0
 """For so long a gateway may take a silent connection for a living one (F8)."""
 
@@ -171,8 +177,10 @@ def _was_handed_back(reading: Reading, command: Command, received: float) -> boo
     What such a connection does not take goes elsewhere, and follows what was sent meanwhile.
     """
     sent = command.sends[0].at
+    silent = any(fault.name in SILENCES for fault in reading.disturbed(sent - HALF_OPEN, received))
+    earliest = sent - (HALF_OPEN if silent else JUST_NOW)
     return command.kind == "direct" and any(
-        one.welcomed <= sent + HALF_OPEN and sent - HALF_OPEN <= one.closed <= received
+        one.welcomed <= received and earliest <= one.closed <= received
         for one in reading.of_user[command.to]
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,20 +89,23 @@ def lines(cluster: LocalCluster, event: str) -> int:
 
 
 @asynccontextmanager
-async def undisturbed(cluster: LocalCluster) -> AsyncIterator[tuple[list[Talk], Hearing]]:
-    """Have two pairs talk all the while; every good message must be answered, and arrive once."""
+async def undisturbed(
+    cluster: LocalCluster, name: str
+) -> AsyncIterator[tuple[list[Talk], Hearing]]:
+    """Have a pair talk all the while; every good message must be answered, and arrive once."""
     here, there = urls(cluster)
-    async with clients((here, "speaker"), (there, "listener")) as (speaker, listener):
-        await listener.subscribe("good.topic")
+    topic, user = f"good.{name}", f"listener-{name}"
+    async with clients((here, "speaker"), (there, user)) as (speaker, listener):
+        await listener.subscribe(topic)
         hearing = Hearing(listener)
 
         async def broadcast(number: int) -> bool:
-            ack = await speaker.broadcast("good.topic", number)
+            ack = await speaker.broadcast(topic, number)
             assert (ack["status"], ack["recipients"]) == ("delivered", 1), number
             return True
 
         async def message(number: int) -> bool:
-            ack = await speaker.direct_message("listener", number)
+            ack = await speaker.direct_message(user, number)
             assert ack["status"] == "delivered"
             return True
 
@@ -132,7 +136,7 @@ async def test_ten_thousand_bad_envelopes_end_no_process_and_delay_no_good_messa
     goods: list[str] = []
     good_queue = topology.commands("router", partition_of("good.topic", PARTITIONS)).name
 
-    async with bus(rabbitmq) as channel, undisturbed(cluster) as (talks, hearing):
+    async with bus(rabbitmq) as channel, undisturbed(cluster, "topic") as (talks, hearing):
         turn = itertools.cycle(queues)
         for wave in range(ENVELOPES * scale // WAVE):
             throws = []
@@ -243,7 +247,10 @@ async def test_what_can_be_read_and_makes_no_sense_ends_no_process(
     await asyncio.gather(balanced(cluster, "router"), balanced(cluster, "presence_service"))
     before = pids(cluster)
     try:
-        async with bus(rabbitmq) as channel, undisturbed(cluster) as (talks, _):
+        async with (
+            bus(rabbitmq) as channel,
+            undisturbed(cluster, secrets.token_hex(4)) as (talks, _),
+        ):
             for queue in depths(rabbitmq):
                 if kind_of(queue) == kind:
                     await asyncio.gather(*(throw(channel, queue, body) for body in bodies))
@@ -253,6 +260,7 @@ async def test_what_can_be_read_and_makes_no_sense_ends_no_process(
     finally:
         for service in cluster.services:
             if not service.running:
+                print(service.node_id, service.log.read_text()[-1500:])  # noqa: T201 - its last words
                 service.start()
         await asyncio.to_thread(cluster.wait_ready)
         async with bus(rabbitmq) as channel:
