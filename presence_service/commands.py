@@ -1,4 +1,4 @@
-"""One partition's commands: numbers checked, people found, messages delivered, kept, answered."""
+"""One partition's commands: numbers checked, messages delivered, kept, answered; see people.py."""
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -6,17 +6,14 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from presence_service.core.directory import Diff, Directory, Person
+from presence_service.core.directory import Location
 from presence_service.core.mailbox import Limits, Mailboxes
 from presence_service.core.returns import Returns
-from presence_service.core.sightings import asked_for, sighting
+from presence_service.people import PeopleOwner
 from shared.broker import topology
 from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.envelopes import (
-    ConnectionClosed,
-    ConnectionOpened,
-    ConnectionsReport,
     DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
@@ -28,12 +25,10 @@ from shared.messages.envelopes import (
     Sender,
     Stored,
 )
-from shared.messages.records import Announced, Drained, Kept, KeyUsed, Record
+from shared.messages.records import Drained, Kept, KeyUsed, Record
 from shared.ownership.leases import Leases
-from shared.ownership.owner import PartitionOwner
 
 SWEEP_MS = 60_000
-MAX_UNSETTLED = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,16 +43,14 @@ class Given:
     """Whether its sender was told already that it is taken care of."""
 
 
-class PresenceOwner(PartitionOwner[Given]):
-    """Serves one partition of the users for one reign."""
+class PresenceOwner(PeopleOwner[Given]):
+    """Serves one partition of the users for one reign: people, and the messages to them."""
 
     persistent = True
 
     def __init__(self, leases: Leases, limits: Limits) -> None:
-        super().__init__()
-        self.directory = Directory()
+        super().__init__(leases)
         self.mailboxes = Mailboxes(limits)
-        self._leases = leases
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
@@ -66,10 +59,6 @@ class PresenceOwner(PartitionOwner[Given]):
 
         self._full: set[str] = set()
         """Users whose clients must confirm other messages first."""
-
-        self._early: dict[str, PresenceSet] = {}
-        self._asks: list[tuple[Sender, PresenceAsked]] = []
-        """What came before the reports that it needs."""
 
     # ---- the log ---------------------------------------------------------------------------------
 
@@ -81,18 +70,6 @@ class PresenceOwner(PartitionOwner[Given]):
                 self.mailboxes.put(record.delivery)
             case Drained():
                 self.mailboxes.remove(record.user_id, record.message_ids)
-            case Announced(status="offline"):
-                self.directory.forget(record.user_id)
-            case Announced():
-                self.directory.restore(
-                    Person(
-                        record.user_id,
-                        record.status,
-                        record.last_seen_ms,
-                        claims=record.claims,
-                        set_by_client=record.set_by_client,
-                    )
-                )
             case _:
                 super().replay(record)
 
@@ -108,8 +85,6 @@ class PresenceOwner(PartitionOwner[Given]):
     def checkpoint(self) -> Iterator[bytes]:
         """Yield the records that rebuild the present state; see ``Owner``."""
         yield from super().checkpoint()
-        for person in self.directory.people.values():
-            yield codec.encode(_announced(person))
         for entry in self.mailboxes:
             yield codec.encode(Kept(entry))
 
@@ -141,73 +116,6 @@ class PresenceOwner(PartitionOwner[Given]):
                 self._note(sender, command, now_ms)
             case _:
                 pass  # a fact of a life that is over
-
-    def _note(
-        self,
-        sender: Sender,
-        fact: ConnectionOpened | ConnectionClosed | ConnectionsReport,
-        now_ms: int,
-    ) -> None:
-        match fact:
-            case ConnectionOpened():
-                diff = self.directory.opened(sender, fact.connection, now_ms=now_ms)
-                self._changed(diff, now_ms)
-            case ConnectionClosed():
-                self.directory.closed(fact.user_id, [fact.connection_id], now_ms=now_ms)
-            case ConnectionsReport():
-                self._reported(sender, fact, now_ms)
-
-    # ---- people ----------------------------------------------------------------------------------
-
-    def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
-        self._met(sender)
-        diff = self.directory.report(
-            sender, command.connections, first=command.first, last=command.last, now_ms=now_ms
-        )
-        self._changed(diff, now_ms)
-        if command.last:
-            asks, self._asks = self._asks, []
-            for asker, asked in asks:
-                self._asked(asker, asked)
-
-    def _changed(self, diff: Diff, now_ms: int) -> None:
-        for user_id in diff.joined:
-            self._announce(self.directory.people[user_id])
-        for location in diff.appeared:
-            user_id = location.user_id
-            if (early := self._early.pop(user_id, None)) is not None:
-                self._show(early, now_ms)
-            self._drain(user_id, [location.sender.node_id], location.connection_id, now_ms)
-
-    def _announce(self, person: Person) -> None:
-        """Tell others, and whoever owns this partition next that they were told."""
-        self._effects.announcements.append(sighting(person))
-        self._effects.records.append(codec.encode(_announced(person)))
-
-    def _left(self, diff: Diff, now_ms: int) -> None:
-        for user_id in diff.left:
-            self._announce(Person(user_id, "offline", now_ms))
-
-    def _show(self, command: PresenceSet, now_ms: int) -> None:
-        user_id, status, metadata = command.user_id, command.status, command.metadata
-        if self.directory.shown(user_id, status, metadata, now_ms=now_ms):
-            self._announce(self.directory.people[user_id])
-        elif self._unsure and len(self._early) < MAX_UNSETTLED:
-            self._early[user_id] = command
-
-    @property
-    def _unsure(self) -> bool:
-        """Whether a node that lives has not reported yet."""
-        return bool(self._leases.alive.keys() - self.directory.reported)
-
-    def _asked(self, sender: Sender, command: PresenceAsked) -> None:
-        """Tell an asker who is online; again, when another node has reported, if one has not."""
-        if self._unsure and len(self._asks) < MAX_UNSETTLED:
-            self._asks.append((sender, command))
-        for person in asked_for(command.patterns, self.directory):
-            self._effects.announcements.append(
-                sighting(person, node_id=sender.node_id, connection_id=command.connection_id)
-            )
 
     # ---- messages --------------------------------------------------------------------------------
 
@@ -338,6 +246,10 @@ class PresenceOwner(PartitionOwner[Given]):
             if not given:
                 self.mailboxes.stayed(user_id, entry.message_id)
 
+    def _appeared(self, location: Location, now_ms: int) -> None:
+        node_id = location.sender.node_id
+        self._drain(location.user_id, [node_id], location.connection_id, now_ms)
+
     def _answer_stored(self, delivery: DirectDelivery, *, queued: bool) -> None:
         if delivery.report_to:
             answer = Stored(delivery.ask, delivery.message_id, queued)
@@ -345,17 +257,10 @@ class PresenceOwner(PartitionOwner[Given]):
 
     # ---- the reign -------------------------------------------------------------------------------
 
-    def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
-        """Forget the connections of a life that is over; see ``Owner``."""
-        self._parted(sender)
-        self._left(self.directory.ended(sender, clean=clean, now_ms=now_ms), now_ms)
-
     def tick(self, now_ms: int) -> None:
         """Let those go whose grace is over, try again what was refused; see ``Owner``."""
         self._now_ms = now_ms
-        if not self._unsure:
-            self.directory.miss(now_ms=now_ms)
-        self._left(self.directory.due(now_ms=now_ms), now_ms)
+        super().tick(now_ms)
         held_up, self._held_up = self._held_up, set()
         for user_id in held_up:
             self._drain(user_id, self._nodes_for(user_id), "", now_ms)
@@ -381,16 +286,6 @@ class PresenceOwner(PartitionOwner[Given]):
         for user_id, message_ids in drained.items():
             self._write(Drained(user_id, message_ids))
         self._given.clear()
-
-
-def _announced(person: Person) -> Announced:
-    return Announced(
-        person.user_id,
-        person.status,
-        person.last_seen_ms,
-        person.claims,
-        person.set_by_client,
-    )
 
 
 def _inbox_of(sender: Sender) -> Address:
