@@ -23,6 +23,7 @@ from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.broker.ports import Arrived, Broker, Channel, Queue, raise_when_lost
 from shared.broker.ports import Connection as BrokerConnection
+from shared.cancellation import heed_cancellation
 from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
 from shared.messages import codec
@@ -122,6 +123,7 @@ class Membership:
                 try:
                     await self._live()
                 except BrokerUnavailable as error:
+                    heed_cancellation()
                     log.warning("boot over", action="reconnect", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -194,6 +196,7 @@ class Membership:
             except Unroutable:
                 log.info("no replica listens yet", action="lease")
             except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
+                heed_cancellation()
                 log.warning("lease not renewed", action="lease", error=str(error))
             self._downlink.go_on()
             await asyncio.sleep(LEASE_SECONDS)

@@ -10,6 +10,7 @@ from ulid import ULID
 
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel
+from shared.cancellation import heed_cancellation
 from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
@@ -80,6 +81,7 @@ class News:
             try:
                 await self.say_place()
             except BrokerUnavailable as error:  # blocked, perhaps; a loss is seen elsewhere
+                heed_cancellation()
                 log.warning("no heartbeat", action="beat", error=str(error))
             await asyncio.sleep(HEARTBEAT_SECONDS)
 

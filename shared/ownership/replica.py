@@ -10,6 +10,7 @@ from ulid import ULID
 
 from shared.broker import topology
 from shared.broker.ports import Broker, Channel, Connection, raise_when_lost
+from shared.cancellation import heed_cancellation
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Sender
@@ -92,6 +93,7 @@ class Replica:
             try:
                 await self._live()
             except BrokerUnavailable as error:
+                heed_cancellation()
                 log.warning("connection lost", action="reconnect", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -174,6 +176,7 @@ class Replica:
                 try:
                     await life.publisher.publish(empty, to)
                 except BrokerUnavailable as error:
+                    heed_cancellation()
                     log.debug("not heard", action="knock", partition=partition, error=str(error))
 
     async def _tick(self) -> None:

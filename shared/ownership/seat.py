@@ -9,6 +9,7 @@ import structlog
 
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel, Connection
+from shared.cancellation import heed_cancellation
 from shared.errors import BrokerUnavailable
 from shared.messages.envelopes import Sender
 from shared.ownership.effects import Owner
@@ -93,6 +94,7 @@ class Seat:
                 self._term_taken = error.term
             except BrokerUnavailable as error:
                 log.debug("reign over", action="rejoin", partition=self.partition, error=str(error))
+            heed_cancellation()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _stand_by(self, connection: Connection, news: News) -> None:

@@ -94,6 +94,8 @@ class Client:
 class FakeUplink:
     """Notes what is handed back and what is asked for."""
 
+    partitions = 16
+
     def __init__(self) -> None:
         self.handed_back: list[DirectMessageReturned] = []
         self.asked_mailbox: list[MailboxAsked] = []

@@ -230,7 +230,19 @@ def test_a_message_that_was_served_meanwhile_is_not_handed_back(node: GatewayNod
     node.leave(waiting)
 
     assert handed_back(node) == []
+    assert node.reports == [report("c1")]
     assert node.acknowledged == [parcel]
+
+
+def test_a_message_held_by_two_waits_on_for_one_when_the_other_is_gone(node: GatewayNode) -> None:
+    first, second = (node.client(one, welcomed=False) for one in ("c1", "c2"))
+    node.direct(message())
+
+    node.leave(first)
+    node.welcome(second)
+
+    assert heard(second) == ["dm_1"]
+    assert node.reports == [report("c2")]
 
 
 # ---- clients that confirm (R2) -------------------------------------------------------------------

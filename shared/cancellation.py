@@ -1,0 +1,18 @@
+"""A trap of asyncio: a task that is told to end may never hear of it."""
+
+import asyncio
+
+
+def heed_cancellation() -> None:
+    """Raise the CancelledError that another error has displaced.
+
+    A task that waits for several publishes at once, and is cancelled in the moment in which one
+    of them fails, is given that failure instead. A loop that takes such a failure for a reason to
+    try again would go on for ever.
+
+    Raises:
+        CancelledError: this task was told to end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
