@@ -2,10 +2,13 @@
 
     socket -> conversation.py -> core/session.py -> commands.py -> uplink.py   -> broker
     socket <- outbox.py       <- fanout.py                      <- downlink.py <- broker
+                              <- directs.py                     <-
                                      |
                core/subscriptions.py, core/connections.py: who wants it
 
 websocket.py lets a client in; membership.py keeps the node in the cluster.
+core/gaps.py sees what the node has missed; recovery.py brings what a client has missed.
+handover.py and unconfirmed.py hold direct messages until a client has them.
 
 Nothing in core/ awaits. Nothing outside core/ decides.
 """

@@ -36,12 +36,22 @@ class Directs:
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""
         if delivery.known:
-            same_user = self._connections.of_user(delivery.target_user)
-            had = [one.id for one in same_user if one.was_written(delivery.message_id)]
-            self._report(delivery, had)
+            self._report_again(delivery)
             parcel.settle()
         else:
             self._offer(Handover(delivery, parcel))
+
+    def _report_again(self, delivery: DirectDelivery) -> None:
+        """Say who has a message that is not to be written another time (A7)."""
+        message_id = delivery.message_id
+        same_user = self._connections.of_user(delivery.target_user)
+        written = [one for one in same_user if one.was_written(message_id)]
+        had = [
+            one.id
+            for one in written
+            if not one.confirms or one.unconfirmed.has_confirmed(message_id)
+        ]
+        self._report(delivery, had, pending=bool(written) and not had)
 
     def released(self, connection: Connection) -> None:
         """The connection's Welcome is written: give it what was held for it (S7)."""
@@ -100,7 +110,9 @@ class Directs:
             self._served(handover, taken)
         elif not handover.waiting:
             self._give_back(handover)
-        elif handover.delivery.report_to and any(one.welcomed for one in connections):
+        elif handover.delivery.report_to and any(
+            one.welcomed and one.id in handover.waiting for one in connections
+        ):
             self._report(handover.delivery, [], pending=True)
 
     def _served(self, handover: Handover, taken: list[str]) -> None:

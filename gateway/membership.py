@@ -123,7 +123,6 @@ class Membership:
                 try:
                     await self._live()
                 except BrokerUnavailable as error:
-                    heed_cancellation()
                     log.warning("boot over", action="reconnect", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 

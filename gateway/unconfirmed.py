@@ -20,6 +20,7 @@ class Unconfirmed:
         self._lapse = lapse
         self._waiting: dict[str, list[Handover]] = {}
         self._since: dict[str, float] = {}
+        self._written: Recent[str, None] = Recent(REMEMBERED)
         self._confirmed: Recent[str, None] = Recent(REMEMBERED)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -34,7 +35,7 @@ class Unconfirmed:
 
     def knows(self, message_id: str) -> bool:
         """Whether the client was written this message."""
-        return message_id in self._waiting or message_id in self._confirmed
+        return message_id in self._written
 
     def add(self, handover: Handover) -> bool:
         """Begin to wait; return whether the message is to be written: it may be already."""
@@ -43,6 +44,7 @@ class Unconfirmed:
         known.append(handover)
         if len(known) > 1:
             return False
+        self._written.put(message_id, None)
         self._since[message_id] = asyncio.get_running_loop().time()
         self._watch()
         return True
@@ -50,7 +52,8 @@ class Unconfirmed:
     def confirm(self, message_ids: list[str]) -> Iterator[Handover]:
         """Take confirmations; yield what is served with that."""
         for message_id in message_ids:
-            self._confirmed.put(message_id, None)
+            if message_id in self._written:
+                self._confirmed.put(message_id, None)
             self._since.pop(message_id, None)
             yield from self._waiting.pop(message_id, [])
 

@@ -10,6 +10,9 @@ def heed_cancellation() -> None:
     of them fails, is given that failure instead. A loop that takes such a failure for a reason to
     try again would go on for ever.
 
+    Not for a task that runs a ``TaskGroup`` itself: before Python 3.13 it seems to be told to end
+    whenever one of its children fails.
+
     Raises:
         CancelledError: this task was told to end.
     """

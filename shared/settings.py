@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from shared.development import development_secret
+from shared.errors import BadRequest
+from shared.topics.pattern import parse_pattern
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -202,4 +204,14 @@ def _contradictions(settings: Settings) -> list[str]:
             problems.append("REALTIME_ALLOWED_ORIGINS: must be set in production")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
+    return problems + _wrong_patterns(settings)
+
+
+def _wrong_patterns(settings: Settings) -> list[str]:
+    problems = []
+    for pattern in settings.history or {}:
+        try:
+            parse_pattern(pattern)
+        except BadRequest as error:
+            problems.append(f"REALTIME_HISTORY: {pattern[:64]!r}: {error.details['reason']}")
     return problems

@@ -102,6 +102,16 @@ class PrivateRabbitMQ:
             self._beam.kill()
             self._beam.wait()
 
+    def pause(self) -> None:
+        """Let the node do nothing at all, until ``resume``."""
+        if self._beam is not None:
+            self._beam.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._beam is not None:
+            self._beam.send_signal(signal.SIGCONT)
+
     def stop(self, *, keep_data: bool = False) -> None:
         """End the node and all that belongs to it."""
         self._end_beam(signal.SIGTERM)

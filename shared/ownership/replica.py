@@ -93,7 +93,6 @@ class Replica:
             try:
                 await self._live()
             except BrokerUnavailable as error:
-                heed_cancellation()
                 log.warning("connection lost", action="reconnect", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 

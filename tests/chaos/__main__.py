@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.chaos.broker import ContainerRabbitMQ
 from tests.chaos.clients import Habits
 from tests.chaos.faults import FAULTS
 from tests.chaos.reading import Limits
@@ -29,6 +30,7 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--without", action="append", default=[], choices=["acks", "recover"])
     parser.add_argument("--sabotage", default="", choices=["lost", "doubled", "reordered"])
     parser.add_argument("--out", type=Path, help="append a JSON line for each fault to this file")
+    parser.add_argument("--image", help="RabbitMQ in a container of this image, by Docker")
     parser.add_argument("--logs", type=Path, help="keep the logs of the processes here")
     asked = parser.parse_args()
     plan = Plan(
@@ -42,10 +44,14 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     return plan, asked
 
 
+def _rabbitmq(image: str | None) -> PrivateRabbitMQ | ContainerRabbitMQ:
+    return ContainerRabbitMQ(image) if image else PrivateRabbitMQ()
+
+
 def main() -> None:
     """Carry out what was asked for; exit with 1 if a promise was broken."""
     plan, asked = _plan()
-    with tempfile.TemporaryDirectory() as temporary, PrivateRabbitMQ() as rabbitmq:
+    with tempfile.TemporaryDirectory() as temporary, _rabbitmq(asked.image) as rabbitmq:
         logs = asked.logs or Path(temporary)
         logs.mkdir(parents=True, exist_ok=True)
         outcome = asyncio.run(run(plan, rabbitmq, logs, _say))

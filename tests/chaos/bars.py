@@ -146,7 +146,7 @@ async def nothing_waits(rabbitmq: PrivateRabbitMQ, seconds: float = 60) -> None:
 
     async with asyncio.timeout(seconds):
         # Leases and heartbeats pass all the time: only what is seen twice waits.
-        while waiting := (waiting or await look()) & await look():
+        while waiting := (waiting or await look()) & await look():  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 

@@ -129,13 +129,11 @@ async def rabbitmq_stopped(victim: Victim) -> AsyncIterator[None]:
 @asynccontextmanager
 async def rabbitmq_frozen(victim: Victim) -> AsyncIterator[None]:
     """Stop RabbitMQ in the middle of whatever it does."""
-    beam = victim.world.rabbitmq._beam
-    assert beam is not None
-    beam.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(victim.world.rabbitmq.pause)
     try:
         yield
     finally:
-        beam.send_signal(signal.SIGCONT)
+        await asyncio.to_thread(victim.world.rabbitmq.resume)
 
 
 @asynccontextmanager

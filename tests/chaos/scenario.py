@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from standalone.local_cluster import NotStarted
-from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.chaos.broker import Troubled
 from tests.chaos.cast import Cast, Load
 from tests.chaos.checker import Verdict, check
 from tests.chaos.clients import Habits
@@ -68,7 +68,7 @@ class Outcome:
         return not self.verdict.violations and not self.unready
 
 
-async def run(plan: Plan, rabbitmq: PrivateRabbitMQ, logs: Path, say: Say) -> Outcome:
+async def run(plan: Plan, rabbitmq: Troubled, logs: Path, say: Say) -> Outcome:
     """Carry out a plan."""
     say(f"seed {plan.seed}: {plan.seconds:.0f} s of {', '.join(plan.faults) or 'no faults'}")
     recorder, rng = Recorder(), random.Random(plan.seed)  # noqa: S311 - to be repeated

@@ -52,7 +52,7 @@ class Churn:
     cluster: LocalCluster
     session: aiohttp.ClientSession
     cycles: int
-    rng: random.Random = field(default_factory=lambda: random.Random(SEED))
+    rng: random.Random = field(default_factory=lambda: random.Random(SEED))  # noqa: S311
     done: int = 0
     stayed: list[Socket] = field(default_factory=list)
     users: set[str] = field(default_factory=set)

@@ -54,7 +54,8 @@ async def all_ask(sockets: list[Socket], kind: str) -> list[float]:
         topics = patterns_of(number)
         async with turns:
             for first in range(0, len(topics), REQUEST):
-                took.append(await ask(socket, kind, topics[first : first + REQUEST]))
+                some = topics[first : first + REQUEST]
+                took.append(await ask(socket, kind, some))
 
     await asyncio.gather(*(one(number, socket) for number, socket in enumerate(sockets)))
     return sorted(took)

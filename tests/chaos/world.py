@@ -12,7 +12,7 @@ from typing import Self
 from yarl import URL
 
 from standalone.local_cluster import LocalCluster, Service
-from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.chaos.broker import Troubled
 from tests.chaos.proxy import Proxy
 from tests.support.cluster import free_ports
 
@@ -81,7 +81,7 @@ class Size:
 class World:
     """A running cluster with its wires and its broker."""
 
-    rabbitmq: PrivateRabbitMQ
+    rabbitmq: Troubled
     logs: Path
     size: Size = Size()
     sabotage: str = ""

@@ -15,7 +15,7 @@ from gateway import unconfirmed
 from gateway.answers import Answers
 from gateway.connection import Connection
 from gateway.core.connections import Connections
-from gateway.core.session import Session
+from gateway.core.session import Session, Subscription
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
 from gateway.downlink import Downlink
@@ -146,12 +146,16 @@ class GatewayNode:
         *patterns: str,
         welcomed: bool = True,
         confirms: bool = False,
+        since: float = 0.0,
     ) -> Client:
+        """Have a client connect that is subscribed since a moment."""
         client = Client(
             connection_id, user_id, self.directs.lapsed, welcomed=welcomed, confirms=confirms
         )
         self.connections.add(client.connection)
         self.subscriptions.add(client.connection, patterns)
+        held = {pattern: Subscription(since=0, at=since) for pattern in patterns}
+        client.connection.session.patterns.update(held)
         return client
 
     def welcome(self, client: Client) -> None:

@@ -90,6 +90,15 @@ def test_a_repeat_of_what_was_never_here_counts_nobody(node):
     assert node.fanout.to_topic(topic_delivery(number=8, message_id="other"), 0) == 0
 
 
+def test_what_was_missed_is_written_only_to_who_wanted_it_when_it_was_asked_for(node):
+    before = node.client("c1", "bob", "chat.*", since=4.0)
+    after = node.client("c2", "bob", "chat.*", since=6.0)
+
+    assert node.fanout.to_topic(topic_delivery(number=1, replayed=True), 0, 5.0) == 1
+    assert (len(before.frames), len(after.frames)) == (1, 0)
+    assert node.fanout.to_topic(topic_delivery(number=2), 0, 5.0) == 2
+
+
 # ---- presence snapshots --------------------------------------------------------------------------
 
 

@@ -113,7 +113,9 @@ async def test_after_the_client_is_gone_nothing_lapses():
 
 async def test_not_every_confirmation_is_remembered_for_ever():
     waiting = Waiting()
-    list(waiting.confirm([f"dm_{number}" for number in range(REMEMBERED + 1)]))
+    for number in range(REMEMBERED + 1):
+        waiting.add(handover(f"dm_{number}"))
+        list(waiting.confirm([f"dm_{number}"]))
 
     assert not waiting.has_confirmed("dm_0")
     assert waiting.has_confirmed("dm_1")
