@@ -121,8 +121,9 @@ class Membership:
             group.create_task(self._uplink.run(self.life))
             while True:
                 try:
-                    await self._live()
+                    await asyncio.create_task(self._live())
                 except BrokerUnavailable as error:
+                    heed_cancellation()
                     log.warning("boot over", action="reconnect", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -11,7 +11,7 @@ def heed_cancellation() -> None:
     try again would go on for ever.
 
     Not for a task that runs a ``TaskGroup`` itself: before Python 3.13 it seems to be told to end
-    whenever one of its children fails.
+    whenever one of its children fails. Such a group gets a task of its own.
 
     Raises:
         CancelledError: this task was told to end.

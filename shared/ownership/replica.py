@@ -91,8 +91,9 @@ class Replica:
         """Serve for ever; whenever the connection is lost, begin again from nothing."""
         while True:
             try:
-                await self._live()
+                await asyncio.create_task(self._live())
             except BrokerUnavailable as error:
+                heed_cancellation()
                 log.warning("connection lost", action="reconnect", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -38,5 +38,19 @@ async def test_a_loop_ends_though_a_failure_has_displaced_its_cancellation(heeds
     assert (rounds == 1) is ends
 
 
+async def test_a_group_that_fails_in_a_task_of_its_own_tells_nobody_to_end():
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise BrokerUnavailable
+
+    async def run_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        await asyncio.create_task(run_group())
+    heed_cancellation()
+
+
 async def test_who_was_not_told_to_end_goes_on():
     heed_cancellation()
