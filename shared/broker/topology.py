@@ -11,9 +11,6 @@ FROM_GATEWAYS = "from-gateways"
 FROM_SERVICES = "from-services"
 """Fanout exchange: the replicas' heartbeats with their terms."""
 
-EVERYONE = "everyone"
-"""Fanout exchange: deliveries of an owner that cannot know all nodes."""
-
 INBOX_LIMIT = 10_000
 KEPT_LIMIT = 100_000
 DIRECT_TTL_MS = 30_000
@@ -41,7 +38,7 @@ def log(service: str, partition: int) -> Queue:
 def inbox(node_id: str, boot: str) -> Queue:
     """Return the queue with the topic deliveries for one node."""
     name = f"inbox.{node_id}.{boot}"
-    return Queue(name, QueueKind.EXCLUSIVE, max_length=INBOX_LIMIT, fed_by=(EVERYONE,))
+    return Queue(name, QueueKind.EXCLUSIVE, max_length=INBOX_LIMIT)
 
 
 def direct(node_id: str, process: str) -> Queue:

@@ -47,7 +47,8 @@ class ProxiedCluster(LocalCluster):
     sabotage: str = ""
     """What is broken in the gateways, if anything."""
 
-    def _add(self, module: str, node_id: str, **own: str) -> None:
+    def add(self, module: str, node_id: str, **own: str) -> Service:
+        """Start one more process, on its own wire."""
         environment = {
             "REALTIME_MODE": "development",
             **self.settings,
@@ -60,6 +61,7 @@ class ProxiedCluster(LocalCluster):
             service = Sabotaged(module, node_id, environment, log, sabotage=self.sabotage)
         service.start()
         self.services.append(service)
+        return service
 
 
 @dataclass(frozen=True)
