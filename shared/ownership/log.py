@@ -37,6 +37,10 @@ CHECKPOINT_BYTES = topology.LOG_BYTES // 8
 Replay = Callable[[Record], None]
 
 
+class Unreadable(BrokerUnavailable):
+    """The log does not hold what its landmark says; only the operator can help."""
+
+
 class TermTaken(BrokerUnavailable):
     """The landmark was lost: an earlier reign had this term, or a higher one."""
 
@@ -185,7 +189,7 @@ class Log:
             case other:
                 name = self._queue.name
                 log.error("the log has lost its beginning", log=name, action="refuse", found=other)
-                raise BrokerUnavailable("The log has lost its beginning", log=name)
+                raise Unreadable("The log has lost its beginning", log=name)
 
     async def _find(self, began: CheckpointBegan, earliest: int) -> int:
         """Return where in the log a checkpoint begins; places may be skipped."""
@@ -206,6 +210,7 @@ class Log:
                 yield _decoded(arrived)
                 await channel.acknowledge(arrived)
         except TimeoutError as error:
+            log.warning("the log is silent", log=self._queue.name, action="retry")
             raise BrokerUnavailable("The log could not be read in time") from error
         finally:
             await channel.close()

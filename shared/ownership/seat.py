@@ -14,13 +14,14 @@ from shared.errors import BrokerUnavailable
 from shared.messages.envelopes import Sender
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Leases
-from shared.ownership.log import Log, TermTaken
+from shared.ownership.log import Log, TermTaken, Unreadable
 from shared.ownership.news import News
 from shared.ownership.reign import Announce, Reign
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 0.5
+UNREADABLE_SECONDS = 30.0
 
 MakeOwner = Callable[[Leases], Owner]
 """Make a partition's owner, given the living nodes."""
@@ -92,6 +93,8 @@ class Seat:
                 await self._stand_by(connection, news)
             except TermTaken as error:
                 self._term_taken = error.term
+            except Unreadable:
+                await asyncio.sleep(UNREADABLE_SECONDS)  # each try wears out the commands that wait
             except BrokerUnavailable as error:
                 log.debug("reign over", action="rejoin", partition=self.partition, error=str(error))
             heed_cancellation()
