@@ -37,7 +37,7 @@ test: .venv/installed-test ## Everything
 	.venv/bin/pytest -q
 
 chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdict: 15 minutes
-	.venv/bin/pytest -q tests/chaos
+	.venv/bin/pytest -q -m bars tests/chaos
 	.venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),7)
 
 soak: .venv/installed-test ## The same for longer: MINUTES=60 SEED=2

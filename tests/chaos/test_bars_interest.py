@@ -14,7 +14,7 @@ from standalone.local_cluster import LocalCluster
 from tests.chaos.bars import SLACK_SECONDS, say, total, urls
 from tests.support.cluster import clients, eventually, url_of
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 CHANGES = 100
 """Requests of each connection."""

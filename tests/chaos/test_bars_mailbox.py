@@ -12,7 +12,7 @@ from standalone.local_cluster import LocalCluster
 from tests.chaos.bars import http, open_socket, say, urls
 from tests.support.cluster import clients
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 MESSAGES = 1_000
 PER_SENDER = 200

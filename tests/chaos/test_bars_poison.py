@@ -32,7 +32,7 @@ from tests.chaos.junk import JunkYard
 from tests.support.cluster import Hearing, balanced, clients, eventually
 from tests.support.talk import Talk
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 ENVELOPES = 10_000
 WAVE = 100

@@ -24,7 +24,7 @@ from tests.chaos.bars import (
 )
 from tests.support.cluster import Hearing, clients, eventually, url_of
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 CYCLES = 1_000
 LANES = 20

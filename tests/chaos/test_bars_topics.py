@@ -11,7 +11,7 @@ from standalone.local_cluster import LocalCluster
 from tests.chaos.bars import Socket, close_all, http, open_socket, resident, say, total, urls
 from tests.support.cluster import clients, eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 CONNECTIONS = 400
 PATTERNS = 250
