@@ -3,6 +3,7 @@
 ``python -m tests.chaos`` goes on for as long as one likes, with all the faults there are.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.chaos.report import markdown
 from tests.chaos.scenario import Outcome, Plan, run
 from tests.chaos.violations import Breach
 from tests.chaos.world import Size
+from tests.support.rabbitmq import can_run_privately
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -29,6 +31,14 @@ SMALL = replace(
     load=Load(publishers=2, listeners=2, plain=0, visitors=0, watchers=0, rate=20),
     size=Size(gateways=2, routers=1, presence=1),
 )
+
+
+@pytest.fixture
+def rabbitmq() -> Iterator[PrivateRabbitMQ]:
+    """A node of its own for each run: what one leaves behind is no part of the next."""
+    assert can_run_privately()
+    with PrivateRabbitMQ() as node:
+        yield node
 
 
 async def outcome_of(plan: Plan, rabbitmq: PrivateRabbitMQ, logs: Path) -> Outcome:
