@@ -126,19 +126,24 @@ class Gaps:
 
 
 def _merged(live: list[TopicDelivery], again: dict[int, TopicDelivery]) -> Iterator[TopicDelivery]:
-    """Put what was replayed in its place among what came meanwhile, each once."""
-    came = {one.serial for one in live}
-    missing = [again[serial] for serial in sorted(again.keys() - came)]
+    """Put all that is kept into the order in which it was said, and the rest where it belongs.
+
+    What came live need not be in order: a command that its gateway has sent again is delivered
+    again, behind what was said after it.
+    """
+    kept = {one.serial: one for one in (*again.values(), *reversed(live)) if one.serial}
+    left = [kept[serial] for serial in sorted(kept)]
     for one in live:
-        before = [place for place, other in enumerate(missing, 1) if _precedes(other, one)]
-        yield from missing[: max(before, default=0)]
-        del missing[: max(before, default=0)]
-        yield one
-    yield from missing
+        due = [place for place, other in enumerate(left, 1) if _precedes(other, one)]
+        yield from left[: max(due, default=0)]
+        del left[: max(due, default=0)]
+        if kept.get(one.serial) is not one:
+            yield one  # it is live only, or repeats what was yielded, and is to be reported, too
+    yield from left
 
 
 def _precedes(kept: TopicDelivery, other: TopicDelivery) -> bool:
-    """Whether one broadcast was sent before another, which may be live only."""
+    """Whether a kept broadcast comes no later than another one, which may be live only."""
     if other.serial:
-        return kept.serial < other.serial
+        return kept.serial <= other.serial
     return kept.process == other.process and kept.number < other.number

@@ -95,6 +95,16 @@ def test_at_a_hole_everything_waits_until_the_replay_has_ended():
     assert node.heard[-1] == 4
 
 
+def test_what_was_sent_again_and_came_late_is_put_in_its_place_and_each_copy_is_handed_on():
+    node = Node()
+    node.take(1, kept(1))
+    node.take(3, kept(4))
+    node.take(4, kept(3), live("l"), kept(3))
+
+    node.take(5, *again(2, 3, 4), serial=4)
+    assert node.heard == [1, 2, 3, 4, "l", 3]
+
+
 def test_a_mark_shows_that_the_tail_is_missing():
     node = Node()
     node.take(1, kept(1), serial=1)
