@@ -75,7 +75,8 @@ class Commands:
 
     def _follow(self, effect: Join, recovery: Recovery) -> None:
         """Send what comes after the Status."""
-        self._spawn(recovery.replay())
+        if effect.recover:
+            self._spawn(recovery.replay())
         presence = [topic for topic in effect.topics if topic.startswith("presence.")]
         if presence:
             self._connection.expect_snapshot()

@@ -104,7 +104,6 @@ class Recovery:
             after_serial=source.page.serial if source.page else 0,
             max_bytes=max(MIN_PAGE_BYTES, MAX_BYTES // len(self._sources)),
         )
-        answer = self._node.answers.one(command.ask)
         self._node.uplink.ask_missed(source.partition, command)
-        page = await answer
+        page = await self._node.answers.one(command.ask)
         source.page = page if isinstance(page, Recovered) else None

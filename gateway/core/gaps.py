@@ -4,7 +4,8 @@ An owner counts the batches for each inbox. At a hole in the count the node asks
 missed, and holds what comes until it has it, so that nothing is delivered out of order.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from shared.messages.envelopes import DeliveryBatch, ReplayAsked, ReplayEnded, TopicDelivery
@@ -132,18 +133,18 @@ def _merged(live: list[TopicDelivery], again: dict[int, TopicDelivery]) -> Itera
     again, behind what was said after it.
     """
     kept = {one.serial: one for one in (*again.values(), *reversed(live)) if one.serial}
-    left = [kept[serial] for serial in sorted(kept)]
+    left = deque(kept[serial] for serial in sorted(kept))
     for one in live:
-        due = [place for place, other in enumerate(left, 1) if _precedes(other, one)]
-        yield from left[: max(due, default=0)]
-        del left[: max(due, default=0)]
+        up_to = one.serial or _last_before(one, left)
+        while left and left[0].serial <= up_to:
+            yield left.popleft()
         if kept.get(one.serial) is not one:
             yield one  # it is live only, or repeats what was yielded, and is to be reported, too
     yield from left
 
 
-def _precedes(kept: TopicDelivery, other: TopicDelivery) -> bool:
-    """Whether a kept broadcast comes no later than another one, which may be live only."""
-    if other.serial:
-        return kept.serial <= other.serial
-    return kept.process == other.process and kept.number < other.number
+def _last_before(live_only: TopicDelivery, kept: Iterable[TopicDelivery]) -> int:
+    """Return the highest serial of what the same process sent before this; 0 if it sent nothing."""
+    process, number = live_only.process, live_only.number
+    before = (one.serial for one in kept if one.process == process and one.number < number)
+    return max(before, default=0)

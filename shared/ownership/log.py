@@ -68,20 +68,17 @@ class Log:
         self.identity = ""
         """ULID of the log's first reign."""
 
+        self.read_whole = False
+        """Whether every record there is was replayed, not only those since a checkpoint."""
+
         self.term = 0
         self._connection = connection
         self._channel = channel
         self._queue = topology.log(service, partition)
         self._landmarks = topology.terms(service, partition)
         self._began = ""
-        self._from_its_start = False
         self._next_place = 0
         self._appended = 0
-
-    @property
-    def read_whole(self) -> bool:
-        """Whether every record there is was replayed, not only those since a checkpoint."""
-        return self._from_its_start
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -185,7 +182,7 @@ class Log:
                 self.identity = began.log
             case [ReignBegan() as began] if first.place == 0 and not landmark.checkpoint:
                 self.identity = began.reign
-                self._from_its_start = True
+                self.read_whole = True
             case other:
                 name = self._queue.name
                 log.error("the log has lost its beginning", log=name, action="refuse", found=other)

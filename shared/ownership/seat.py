@@ -80,7 +80,7 @@ class Seat:
         """Have the reign forget what a life held that is over."""
         if self.reign is not None:
             self.reign.node_ended(sender, clean=clean)
-            self._arrivals.put_nowait(Signal.DUE)
+            self.remind()
 
     def give_up(self) -> None:
         """End the reign after what is being carried out."""
