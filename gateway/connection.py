@@ -78,8 +78,8 @@ class Connection:
         return False
 
     def _write_once(self, delivery: TopicDelivery, frame: bytes) -> bool:
-        """Write what no replay has brought already: it may have overtaken the delivery."""
-        if delivery.offset and self._written.covers(delivery):
+        """Write what the client has not: a replay may have overtaken the delivery."""
+        if delivery.offset and self._written.has(delivery):
             return False
         self._written.follow(delivery)
         return self.write(frame)
@@ -88,6 +88,10 @@ class Connection:
         """Keep broadcasts back until as many replays have ended as were begun."""
         self._replay = self._replay or Replay()
         self._replay.running += 1
+
+    def goes_on(self, topic: str, epoch: str, offset: int) -> None:
+        """Learn that the client has all of a topic up to here, and gets all that follows."""
+        self._written.claim(topic, epoch, offset)
 
     def write_missed(self, deliveries: list[TopicDelivery]) -> None:
         """Write what a replay brings, but for what another one has brought before."""

@@ -62,6 +62,10 @@ class Recovery:
             whole = source.page is not None and source.page.recovered
             recovered[source.pattern] = recovered.get(source.pattern, True) and whole
         self._sources = [one for one in self._sources if recovered[one.pattern]]
+        for source in self._sources:
+            start = source.start
+            if start.offset is not None:
+                self._connection.goes_on(source.pattern, start.epoch or "", start.offset)
         return recovered
 
     async def replay(self) -> None:

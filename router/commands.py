@@ -160,14 +160,15 @@ class RouterOwner(PartitionOwner[Unanswered]):
             message_id, process, number = used.message_id, used.process, used.number
         else:
             message_id, process = command.message_id, sender.process
-        published = self.history.find(command.topic, message_id)
+        kept_before = published = self.history.find(command.topic, message_id)
         if published is None:
             published = self._published(command, message_id, process, number, now_ms)
             if not repeat and used is None:
                 published = self._keep(published, command)
         if command.idempotency_key and used is None:
             self._use_key(command, published, now_ms)
-        planned = plan(command, self.table, self.leases.alive)
+        serial = kept_before.serial if kept_before else 0
+        planned = plan(command, self.table, self.leases.alive, serial)
         delivery = _addressed(delivery_of(published), command, answers)
         packed = codec.encode(delivery)
         for address in planned.addresses:

@@ -1,4 +1,4 @@
-"""PURE: which offsets of which topics a connection was written already (H3)."""
+"""PURE: which offsets of which topics a client has already (H3)."""
 
 from shared.messages.envelopes import TopicDelivery
 from shared.recent import Recent
@@ -7,13 +7,27 @@ MAX_TOPICS = 10_000
 
 
 class Stretches:
-    """Unbroken stretches of offsets, by topic; only of topics that were replayed at all."""
+    """What was written, in unbroken stretches, of topics that were replayed at all.
+
+    And how far a client has come by its own account, when it asked for what came behind that.
+    """
 
     def __init__(self) -> None:
         self._topics: Recent[str, tuple[str, list[tuple[int, int]]]] = Recent(MAX_TOPICS)
+        self._claims: Recent[str, tuple[str, int]] = Recent(MAX_TOPICS)
 
     def __bool__(self) -> bool:
-        return bool(self._topics)
+        return bool(self._topics) or bool(self._claims)
+
+    def claim(self, topic: str, epoch: str, offset: int) -> None:
+        """Note that the client has all of a topic up to here; what it said before is void."""
+        self._claims.put(topic, (epoch, offset))
+
+    def has(self, delivery: TopicDelivery) -> bool:
+        """Whether the client has this broadcast, so that it must not come live."""
+        epoch, offset = self._claims.get(delivery.topic, ("", 0))
+        claimed = delivery.epoch == epoch and delivery.offset <= offset
+        return claimed or self.covers(delivery)
 
     def covers(self, delivery: TopicDelivery) -> bool:
         """Whether this broadcast was written already."""

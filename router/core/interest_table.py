@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from shared.topics.pattern import parse_pattern
+from shared.topics.pattern import contains, parse_pattern
 from shared.topics.trie import Trie
 
 
@@ -48,6 +48,18 @@ class InterestTable:
     def wanted_by(self, topic: str) -> set[str]:
         """Return the nodes with an interest in this topic."""
         return self._trie.match(tuple(topic.split(".")))
+
+    def wanted_at(self, topic: str, serial: int) -> set[str]:
+        """Return the nodes that wanted this topic already when this serial was given."""
+        words = tuple(topic.split("."))
+        return {
+            node_id
+            for node_id in self._trie.match(words)
+            if any(
+                since < serial and contains(parse_pattern(pattern), words)
+                for pattern, since in self._patterns[node_id].items()
+            )
+        }
 
     def missed_by(self, node_id: str) -> Callable[[str, int], bool]:
         """Return what tells whether a node wanted a topic already when this serial was given."""

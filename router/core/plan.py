@@ -17,17 +17,21 @@ class Plan:
     nodes: tuple[str, ...]
 
 
-def plan(command: RouteBroadcast, table: InterestTable, alive: Mapping[str, Sender]) -> Plan:
-    """Decide whom a broadcast goes to.
+def plan(
+    command: RouteBroadcast, table: InterestTable, alive: Mapping[str, Sender], serial: int = 0
+) -> Plan:
+    """Decide whom a broadcast goes to; one that was kept before, under ``serial``, again.
 
     A node that has not reported its interest in this reign gets everything, for it filters
-    anyway.
+    anyway. A node whose interest came after a message has no claim to its repeat, which would
+    follow what was said since.
     """
     if command.only_node:
         nodes = {command.only_node} & alive.keys()
     else:
-        unreported = alive.keys() - table.reported
-        nodes = (table.wanted_by(command.topic) & alive.keys()) | unreported
+        topic, unreported = command.topic, alive.keys() - table.reported
+        wanting = table.wanted_at(topic, serial) if serial else table.wanted_by(topic)
+        nodes = (wanting & alive.keys()) | unreported
     ordered = tuple(sorted(nodes))
     return Plan(tuple(inbox_of(alive[node]) for node in ordered), ordered)
 

@@ -144,6 +144,12 @@ async def acknowledging(place: Place, user: str) -> Talk:
     return talk
 
 
+async def place_of(talk: Talk, topic: str) -> tuple[str, int]:
+    """Return the epoch and the offset that a topic has come to."""
+    [page, _] = await talk.ask("History", {"topic": topic})
+    return page["data"]["epoch"], page["data"]["offset"]
+
+
 async def recover(talk: Talk, starts: dict[str, Any], *topics: str) -> Message:
     """Subscribe to topics and recover some; return the details of the Status."""
     data = {"topics": list(dict.fromkeys([*starts, *topics])), "recover": starts}

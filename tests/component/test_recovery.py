@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.component.conftest import Start
-from tests.component.staging import metadata, payloads, recover, topic_of
+from tests.component.staging import metadata, payloads, place_of, recover, topic_of
 from tests.support.embedded import Message, Place, Talk
 
 EVERYTHING = {"since": 0}
@@ -13,12 +13,6 @@ EVERYTHING = {"since": 0}
 
 async def say_often(talk: Talk, topic: str, *said: Any, **rest: Any) -> list[Message]:
     return [await talk.broadcast(topic, one, **rest) for one in said]
-
-
-async def place_of(talk: Talk, topic: str) -> tuple[str, int]:
-    """Return the epoch and the offset that a topic has come to."""
-    [page, _] = await talk.ask("History", {"topic": topic})
-    return page["data"]["epoch"], page["data"]["offset"]
 
 
 # ---- by time and by place ------------------------------------------------------------------------
@@ -128,6 +122,17 @@ async def test_a_later_recovery_from_further_back_brings_what_the_first_left_out
     details = await recover(bob, {"chat.a": {"offset": 0, "epoch": epoch}})
     assert details["recovered"] == {"chat.a": True}
     assert {1, 2} <= set(payloads(await bob.told()))
+
+
+async def test_the_last_word_on_where_a_client_is_counts(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await say_often(alice, "chat.a", 1, 2)
+    epoch, _ = await place_of(alice, "chat.a")
+    await recover(bob, {"chat.a": {"offset": 2, "epoch": epoch}})
+    assert not await bob.told()
+
+    await recover(bob, {"chat.a": {"offset": 0, "epoch": epoch}})
+    assert payloads(await bob.told()) == [1, 2]
 
 
 # ---- what cannot be recovered --------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from gateway import outbox
 from gateway.connection import Connection
 from tests.component.conftest import Start
-from tests.component.staging import Stall, payloads, recover
+from tests.component.staging import Stall, payloads, place_of, recover
 from tests.support.embedded import Gate, Message, Place, Talk, until
 
 EVERYTHING = {"since": 0}
@@ -102,6 +102,25 @@ async def test_what_lags_in_the_inbox_is_not_sent_again_after_its_replay(place: 
     await bob.broadcast("chat.a", 2)
     assert payloads(await alice.hears(2)) == [1, 2]
     assert payloads(await carol.told()) == [2]
+
+
+async def test_what_a_client_says_it_has_does_not_come_again_however_late_it_is(
+    place: Place,
+) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await alice.subscribe("chat.a")
+    with Stall("inbox") as stall:
+        for number in (1, 2):
+            await bob.say("Broadcast", {"topic": "chat.a", "payload": number})
+            await until(lambda: stall.waiting >= number, "it waits in the inbox")  # noqa: B023
+        epoch, offset = await place_of(bob, "chat.a")
+        carol = await place.connect("carol")
+        details = await recover(carol, {"chat.a": {"offset": offset, "epoch": epoch}})
+        assert details["recovered"] == {"chat.a": True}
+        stall.open()
+    await bob.broadcast("chat.a", 3)
+    assert payloads(await alice.hears(3)) == [1, 2, 3]
+    assert payloads(await carol.told()) == [3]
 
 
 async def test_what_is_said_while_the_owners_answer_is_awaited_comes_behind(place: Place) -> None:

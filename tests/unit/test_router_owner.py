@@ -196,6 +196,23 @@ def test_a_repeated_broadcast_is_delivered_and_answered_again_under_its_number(s
     assert story.answered[0] == story.answered[1]
 
 
+def test_a_repeat_goes_to_nobody_who_came_to_want_it_later(story):
+    story.all_report(n2=["a"])
+    number = story.send(N1, broadcast())
+    story.send(N1, InterestGained(["a"]))
+    story.clear()
+
+    story.send(N1, broadcast(), number=number)
+    story.send(N1, broadcast("next"))
+
+    assert [(to, one.message_id) for to, one in story.delivered] == [
+        ("inbox.n2.b1", "m"),
+        ("inbox.n1.b1", "next"),
+        ("inbox.n2.b1", "next"),
+    ]
+    assert story.answered[0] == ("answers.n1", Routed("m", "m", ["n2"], complete=True))
+
+
 def test_a_repeated_fact_is_not_applied_twice(story):
     story.all_report()
     gained = story.send(N1, InterestGained(["a"]))
