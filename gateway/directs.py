@@ -13,7 +13,12 @@ from shared.messages.envelopes import (
     DirectMessageReturned,
     DirectReceipt,
     MailboxAsked,
+    SettleAsked,
+    Settled,
 )
+from shared.recent import Recent
+
+MAX_RETURNING = 10_000
 
 
 class Directs:
@@ -32,6 +37,13 @@ class Directs:
         self._uplink = uplink
         self._receipts = receipts
         self._metrics = metrics
+        self._returning: Recent[str, None] = Recent(MAX_RETURNING)
+        """Users for whom something went back: what came behind it must not overtake it (R1)."""
+
+    def settle(self, asked: SettleAsked) -> None:
+        """Say that what came before this is off our hands; what comes now is in order again."""
+        self._returning.pop(asked.user_id, None)
+        self._uplink.settled(Settled(asked.user_id, asked.node_id))
 
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""
@@ -104,6 +116,8 @@ class Directs:
             self._offer_to(handover, self._connections.of_user(delivery.target_user))
 
     def _offer_to(self, handover: Handover, connections: list[Connection]) -> None:
+        if handover.delivery.target_user in self._returning:
+            handover.behind, connections = True, []
         frame = text_frame(frames.direct_delivery(handover.delivery)) if connections else b""
         taken = [one.id for one in connections if _takes(one, handover, frame)]
         if taken:
@@ -125,7 +139,11 @@ class Directs:
         """Hand the message back; the broker keeps it here until it has it there."""
         if not handover.settle():
             return
-        back = DirectMessageReturned(handover.delivery, handover.unconfirmed, handover.unwritten)
+        if not handover.unconfirmed:
+            self._returning.put(handover.delivery.target_user, None)
+        back = DirectMessageReturned(
+            handover.delivery, handover.unconfirmed, handover.unwritten, handover.behind
+        )
         confirmed = self._uplink.returned(back).confirmed
         confirmed.add_done_callback(lambda _: handover.parcel.settle())
         self._report(handover.delivery, [])

@@ -15,7 +15,7 @@ from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.messages import codec
-from shared.messages.envelopes import Receipt, TopicDelivery
+from shared.messages.envelopes import Receipt, SettleAsked, TopicDelivery
 
 log = structlog.get_logger()
 
@@ -105,7 +105,11 @@ class Downlink:
         self.open_parcels += 1
         parcel = Parcel(len(deliveries), lambda: self._close_parcel(acknowledge))
         for delivery in deliveries:
-            self._directs.take(delivery, parcel)
+            if isinstance(delivery, SettleAsked):
+                self._directs.settle(delivery)
+                parcel.settle()
+            else:
+                self._directs.take(delivery, parcel)
 
     def _close_parcel(self, acknowledge: Callable[[], None]) -> None:
         self.open_parcels -= 1

@@ -39,6 +39,9 @@ class Handover:
     unwritten: bool = False
     """Whether a connection that is still there must confirm others first."""
 
+    behind: bool = False
+    """Whether something else for the user was handed back before."""
+
     def settle(self) -> bool:
         """Be done with it; return False if it was already."""
         if self.settled:

@@ -26,6 +26,7 @@ from shared.messages.envelopes import (
     ReplayAsked,
     RouteBroadcast,
     RouteDirectMessage,
+    Settled,
 )
 from shared.partitions import partition_of
 from shared.topics.pattern import has_wildcard, parse_pattern, user_of
@@ -185,6 +186,10 @@ class Uplink:
     def returned(self, command: DirectMessageReturned) -> Submission:
         """Hand a direct message back that nobody here can take."""
         return self._link_of(command.delivery.target_user).insist(codec.encode(command))
+
+    def settled(self, fact: Settled) -> None:
+        """Tell that all that the node was given for a user before is off its hands."""
+        self._link_of(fact.user_id).insist(codec.encode(fact))
 
     def ask_mailbox(self, command: MailboxAsked) -> None:
         """Ask for what waits for a user whose connection had let it pass."""

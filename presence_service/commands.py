@@ -1,12 +1,13 @@
 """One partition's commands: numbers checked, messages delivered, kept, answered; see people.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from presence_service.core.directory import Location
+from presence_service.core.holds import Holds
 from presence_service.core.mailbox import Limits, Mailboxes
 from presence_service.core.returns import Returns
 from presence_service.people import PeopleOwner
@@ -23,6 +24,8 @@ from shared.messages.envelopes import (
     PresenceSet,
     RouteDirectMessage,
     Sender,
+    SettleAsked,
+    Settled,
     Stored,
 )
 from shared.messages.records import Drained, Kept, KeyUsed, Record
@@ -54,11 +57,12 @@ class PresenceOwner(PeopleOwner[Given]):
         self._swept_ms = 0
         self._now_ms = 0
         self._returns = Returns()
+        self._holds = Holds()
         self._held_up: set[str] = set()
         """Users who are here and for whom something waits nevertheless: a node refused it."""
 
-        self._full: set[str] = set()
-        """Users whose clients must confirm other messages first."""
+        self._full: dict[str, set[str]] = {}
+        """By user: nodes whose clients must confirm other messages first."""
 
     # ---- the log ---------------------------------------------------------------------------------
 
@@ -106,6 +110,8 @@ class PresenceOwner(PeopleOwner[Given]):
                 self._returned(sender, command, now_ms)
             case DirectMessageUndelivered():
                 self._give_again(command.delivery, frozenset(), now_ms)
+            case Settled():
+                self._settled(command.user_id, command.node_id, now_ms)
             case MailboxAsked():
                 self._drain(command.user_id, [sender.node_id], command.connection_id, now_ms)
             case PresenceAsked():
@@ -138,17 +144,28 @@ class PresenceOwner(PeopleOwner[Given]):
         if delivery.known:
             if not self._give(delivery):
                 self._answer_stored(delivery, queued=True)
-        elif self._must_wait(user_id, now_ms) or not self._give(delivery):
+        elif self._must_wait(delivery, now_ms) or not self._give(delivery):
             self._store(delivery, now_ms)
 
-    def _must_wait(self, user_id: str, now_ms: int) -> bool:
-        """Whether something waits for a user that may not be overtaken (R1).
+    def _must_wait(self, delivery: DirectDelivery, now_ms: int) -> bool:
+        """Whether something waits for its user, or may come back, that it may not overtake (R1).
 
         Where they may be is not enough: when a node reports them, what waits is handed over first.
         """
-        is_here = bool(self.directory.nodes_of(user_id))
-        stuck = user_id in self._full or user_id in self._held_up
-        return (stuck or not is_here) and self.mailboxes.waits(user_id, now_ms=now_ms)
+        user_id = delivery.target_user
+        stuck = user_id in self._held_up or not self._open_nodes(user_id)
+        waits = stuck and self.mailboxes.waits(user_id, now_ms=now_ms)
+        return waits or self._is_held(delivery, now_ms)
+
+    def _is_held(self, delivery: DirectDelivery, now_ms: int) -> bool:
+        """Whether it waits for what may come back. What may not wait at all does not."""
+        held = delivery.target_user in self._holds
+        return held and not self.mailboxes.expired(delivery, now_ms)
+
+    def _open_nodes(self, user_id: str) -> set[str]:
+        """Return the nodes that hold the user, and on which somebody can take a message."""
+        held_by = self.directory.nodes_of(user_id) & self._leases.alive.keys()
+        return held_by - self._full.get(user_id, set())
 
     def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
         """Return what was done under the command's key, if it has one: now or before (A7)."""
@@ -164,7 +181,7 @@ class PresenceOwner(PeopleOwner[Given]):
         """Return the nodes that hold the user, or may: those that have not reported yet."""
         alive = self._leases.alive.keys()
         unsure = alive - self.directory.reported - returned
-        return sorted((self.directory.nodes_of(user_id) & alive) | unsure)
+        return sorted(self._open_nodes(user_id) | unsure)
 
     def _give(self, delivery: DirectDelivery, *, accepted: bool = False) -> bool:
         """Hand a message to its nodes; return whether there is one."""
@@ -178,43 +195,70 @@ class PresenceOwner(PeopleOwner[Given]):
             self._effects.deliveries[address].append(body)
         if addresses:
             self._gathered.append(Given(delivery, addresses, accepted))
+        if not delivery.known:
+            self._holds.given(delivery.target_user, list(addresses.values()))
         return bool(addresses)
 
     def _returned(self, sender: Sender, command: DirectMessageReturned, now_ms: int) -> None:
-        """A node has nobody for a message: give it to the others that may have; else keep it.
-
-        Whoever returned it is only given it again if the user has come back there since.
-        """
+        """A node has handed a message back: nobody there has taken it."""
         delivery, node_id = command.delivery, sender.node_id
-        if delivery.connection_id:
-            gone = [delivery.connection_id]
-        else:
-            gone = self.directory.connections_at(delivery.target_user, node_id)
-        still_there = command.unconfirmed or command.unwritten
-        if not still_there:
-            self.directory.closed(delivery.target_user, gone, now_ms=now_ms)
+        user_id = delivery.target_user
         returned = self._returns.note(delivery.message_id, node_id)
-        not_to = returned if still_there else frozenset()
-        given = self._give_again(delivery, returned, now_ms, not_to=not_to)
-        if command.unwritten and not given:
-            self._full.add(delivery.target_user)
+        if command.unwritten:
+            self._full.setdefault(user_id, set()).add(node_id)
+        elif not command.unconfirmed and not command.behind:
+            there = self.directory.connections_at(user_id, node_id)
+            gone = [delivery.connection_id] if delivery.connection_id else there
+            self.directory.closed(user_id, gone, now_ms=now_ms)
+        if command.behind or not command.unconfirmed:
+            self._hold(user_id, [node_id])
+        if not self._is_held(delivery, now_ms):
+            self._give_again(delivery, returned, now_ms)
+            return
+        others_may_have_it = set(delivery.nodes) & self._leases.alive.keys() - returned
+        self._keep(delivery, now_ms, answer=not others_may_have_it)
 
     def _give_again(
-        self,
-        delivery: DirectDelivery,
-        returned: AbstractSet[str],
-        now_ms: int,
-        *,
-        not_to: AbstractSet[str] = frozenset(),
-    ) -> bool:
-        nodes = self._nodes_for(delivery.target_user, returned)
-        again = replace(
-            delivery, nodes=[node for node in nodes if node not in not_to], connection_id=""
-        )
-        if given := self._give(again, accepted=True):
-            return given
-        self._keep(again, now_ms)
-        return False
+        self, delivery: DirectDelivery, returned: AbstractSet[str], now_ms: int
+    ) -> None:
+        """Give a message to the nodes that may have its user, but for those that returned it."""
+        user_id = delivery.target_user
+        nodes = [one for one in self._nodes_for(user_id, returned) if one not in returned]
+        again = replace(delivery, nodes=nodes, connection_id="")
+        if self._is_held(again, now_ms) or not self._give(again, accepted=True):
+            self._keep(again, now_ms)
+
+    # ---- order -----------------------------------------------------------------------------------
+
+    def _appeared(self, location: Location, now_ms: int) -> None:
+        user_id, node_id = location.user_id, location.sender.node_id
+        self._hold(user_id, self._holds.given_to(user_id) - {node_id})
+        self._drain(user_id, [node_id], location.connection_id, now_ms)
+
+    def _closed(self, user_id: str, node_id: str) -> None:
+        if node_id in self._holds.given_to(user_id) - self.directory.nodes_of(user_id):
+            self._hold(user_id, [node_id])
+
+    def _hold(self, user_id: str, node_ids: Iterable[str]) -> None:
+        """Let nothing overtake what nodes may yet hand back: ask them to say when they have."""
+        for node_id in node_ids:
+            sender = self._leases.alive.get(node_id)
+            if sender is not None and self._holds.begin(user_id, node_id):
+                ask = codec.encode(SettleAsked(user_id, node_id))
+                self._effects.deliveries[_inbox_of(sender)].append(ask)
+
+    def _settled(self, user_id: str, node_id: str, now_ms: int) -> None:
+        if self._holds.settled(user_id, node_id):
+            self._go_on([user_id], now_ms)
+
+    def _go_on(self, user_ids: Iterable[str], now_ms: int) -> None:
+        """Hand over what has gathered while nothing could be."""
+        for user_id in user_ids:
+            self._drain_everywhere(user_id, now_ms)
+
+    def _wait_no_longer(self, node_ids: Iterable[str], now_ms: int) -> None:
+        for node_id in node_ids:
+            self._go_on(self._holds.ended(node_id), now_ms)
 
     def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
         """Keep a new message for a user who is not here, if there is room for it."""
@@ -223,16 +267,19 @@ class PresenceOwner(PeopleOwner[Given]):
             self._write(Kept(delivery))
         self._answer_stored(delivery, queued=queued)
 
-    def _keep(self, delivery: DirectDelivery, now_ms: int) -> None:
+    def _keep(self, delivery: DirectDelivery, now_ms: int, *, answer: bool = True) -> None:
         """Keep a message that was accepted, whatever the limits, unless it may not wait at all."""
         queued = not self.mailboxes.expired(delivery, now_ms)
         if queued:
             self._write(Kept(delivery))
-        self._answer_stored(delivery, queued=queued)
+        if answer:
+            self._answer_stored(delivery, queued=queued)
 
     def _drain(self, user_id: str, nodes: list[str], connection_id: str, now_ms: int) -> None:
         """Hand over what waits for a user; it is kept until the broker has it."""
-        self._full.discard(user_id)
+        self._full.get(user_id, set()).difference_update(nodes)
+        if user_id in self._holds:
+            return
         for entry in self.mailboxes.drain(user_id, now_ms=now_ms):
             given = self._give(
                 replace(
@@ -246,9 +293,9 @@ class PresenceOwner(PeopleOwner[Given]):
             if not given:
                 self.mailboxes.stayed(user_id, entry.message_id)
 
-    def _appeared(self, location: Location, now_ms: int) -> None:
-        node_id = location.sender.node_id
-        self._drain(location.user_id, [node_id], location.connection_id, now_ms)
+    def _drain_everywhere(self, user_id: str, now_ms: int) -> None:
+        if nodes := self._open_nodes(user_id):
+            self._drain(user_id, sorted(nodes), "", now_ms)
 
     def _answer_stored(self, delivery: DirectDelivery, *, queued: bool) -> None:
         if delivery.report_to:
@@ -257,13 +304,18 @@ class PresenceOwner(PeopleOwner[Given]):
 
     # ---- the reign -------------------------------------------------------------------------------
 
+    def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
+        """Forget the connections of a life that is over; see ``Owner``."""
+        super().node_ended(sender, now_ms, clean=clean)
+        self._wait_no_longer([sender.node_id], now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Let those go whose grace is over, try again what was refused; see ``Owner``."""
         self._now_ms = now_ms
         super().tick(now_ms)
+        self._wait_no_longer(self._leases.quiet, now_ms)
         held_up, self._held_up = self._held_up, set()
-        for user_id in held_up:
-            self._drain(user_id, self._nodes_for(user_id), "", now_ms)
+        self._go_on(held_up, now_ms)
         if now_ms - self._swept_ms >= SWEEP_MS:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
@@ -286,6 +338,10 @@ class PresenceOwner(PeopleOwner[Given]):
         for user_id, message_ids in drained.items():
             self._write(Drained(user_id, message_ids))
         self._given.clear()
+        if refused:
+            alive = self._leases.alive
+            deaf = [node for node in alive if _inbox_of(alive[node]) in refused]
+            self._wait_no_longer(deaf, self._now_ms)
 
 
 def _inbox_of(sender: Sender) -> Address:

@@ -68,6 +68,7 @@ class PeopleOwner(PartitionOwner[Given], Generic[Given]):
                 self._changed(diff, now_ms)
             case ConnectionClosed():
                 self.directory.closed(fact.user_id, [fact.connection_id], now_ms=now_ms)
+                self._closed(fact.user_id, sender.node_id)
             case ConnectionsReport():
                 self._reported(sender, fact, now_ms)
 
@@ -92,6 +93,9 @@ class PeopleOwner(PartitionOwner[Given], Generic[Given]):
 
     def _appeared(self, location: Location, now_ms: int) -> None:
         """A connection is there that was not known before."""
+
+    def _closed(self, user_id: str, node_id: str) -> None:
+        """A connection on this node is gone."""
 
     def _announce(self, person: Person) -> None:
         """Tell others, and whoever owns this partition next that they were told."""

@@ -8,7 +8,13 @@ from msgspec import Raw
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel, raise_when_lost
 from shared.messages import codec
-from shared.messages.envelopes import CommandBatch, DirectMessageUndelivered, Numbered
+from shared.messages.envelopes import (
+    CommandBatch,
+    DirectMessageUndelivered,
+    Numbered,
+    SettleAsked,
+    Settled,
+)
 from shared.ownership.replica import Life
 from shared.partitions import partition_of
 
@@ -53,9 +59,15 @@ class Undelivered:
             await channel.publish(arrived.body, to, persistent=True)
             return
         for delivery in deliveries:
-            envelope = codec.encode(DirectMessageUndelivered(delivery))
-            items = [Numbered(0, Raw(envelope))]
-            partition = partition_of(delivery.target_user, self._partitions)
+            command: DirectMessageUndelivered | Settled
+            if isinstance(delivery, SettleAsked):  # what came before it has come here, too
+                user_id = delivery.user_id
+                command = Settled(user_id, delivery.node_id)
+            else:
+                user_id = delivery.target_user
+                command = DirectMessageUndelivered(delivery)
+            items = [Numbered(0, Raw(codec.encode(command)))]
+            partition = partition_of(user_id, self._partitions)
             to = topology.queue_address(topology.commands(topology.PRESENCE, partition))
             await channel.publish(
                 codec.encode(CommandBatch(life.sender, "", items)), to, persistent=True

@@ -14,6 +14,7 @@ from shared.messages.envelopes import (
     PresenceCommand,
     ReplayEnded,
     RouterCommand,
+    SettleAsked,
     TopicDelivery,
 )
 from shared.messages.records import Landmark, LogBatch, Record
@@ -36,7 +37,9 @@ PRESENCE_COMMAND: "msgspec.msgpack.Decoder[PresenceCommand]" = _decoder(Presence
 TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery | ReplayEnded]" = _decoder(
     TopicDelivery | ReplayEnded
 )
-DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery]" = _decoder(DirectDelivery)
+DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery | SettleAsked]" = _decoder(
+    DirectDelivery | SettleAsked
+)
 ANSWERS: "msgspec.msgpack.Decoder[list[Answer]]" = _decoder(list[Answer])
 LOG_BATCH: "msgspec.msgpack.Decoder[LogBatch]" = _decoder(LogBatch)
 RECORD: "msgspec.msgpack.Decoder[Record]" = _decoder(Record)

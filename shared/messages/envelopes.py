@@ -213,6 +213,9 @@ class DirectMessageReturned(Struct, tag=16, array_like=True):
     unwritten: bool = False
     """There is a connection, but it must confirm others first: nothing may overtake this one."""
 
+    behind: bool = False
+    """There may be a connection, but something for the user was handed back before this."""
+
 
 class DirectMessageUndelivered(Struct, tag=17, array_like=True):
     """No gateway has taken it in time; look again."""
@@ -225,6 +228,20 @@ class MailboxAsked(Struct, tag=18, array_like=True):
 
     user_id: str
     connection_id: str
+
+
+class SettleAsked(Struct, tag=23, array_like=True):
+    """Say when all that came before this for the user is served or handed back (R1)."""
+
+    user_id: str
+    node_id: str
+
+
+class Settled(Struct, tag=19, array_like=True):
+    """The node has settled all that it was given for the user before it was asked."""
+
+    user_id: str
+    node_id: str
 
 
 RouterCommand: TypeAlias = (
@@ -246,6 +263,7 @@ PresenceCommand: TypeAlias = (
     | DirectMessageReturned
     | DirectMessageUndelivered
     | MailboxAsked
+    | Settled
 )
 
 

@@ -12,6 +12,9 @@ from shared.recent import Recent
 LEASE_BEATS = 11
 """Heartbeats, one a second, after which a silent node is given up. Presence promises 15 s (P2)."""
 
+QUIET_BEATS = 3
+"""After which a node is not waited for any longer, though it may yet be heard again."""
+
 MAX_REMEMBERED = 10_000
 """Ended lives that are remembered, so that what they left in queues is ignored."""
 
@@ -62,6 +65,11 @@ class Leases:
         del self.alive[sender.node_id], self._ages[sender.node_id]
         self._over.put(sender.node_id, sender)
         return Change((sender,), clean=clean)
+
+    @property
+    def quiet(self) -> list[str]:
+        """Return the nodes that have not been heard for some beats."""
+        return [node_id for node_id, age in self._ages.items() if age > QUIET_BEATS]
 
     def beat_returned(self, beat: int) -> Change:
         """Hear one's own heartbeat; with each new number everybody's lease is a beat older."""

@@ -265,4 +265,5 @@ async def test_who_reconnects_all_the_time_misses_nothing(
             )
         say("F23", all_came_after=f"{took:.1f} s")
         assert not any(lost.values()), {who: some for who, some in lost.items() if some}
+        assert not inverted
         await nothing_waits(rabbitmq)

@@ -7,7 +7,13 @@ import msgspec
 from gateway.core.identity import Grants, Identity
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.envelopes import DirectDelivery, ReplayEnded, Sender, TopicDelivery
+from shared.messages.envelopes import (
+    DirectDelivery,
+    ReplayEnded,
+    Sender,
+    SettleAsked,
+    TopicDelivery,
+)
 from shared.settings import OPEN
 
 
@@ -21,7 +27,7 @@ def identity(user_id: str = "alice", **permissions: Any) -> Identity:
     return Identity(user_id, Grants.read(permissions or OPEN), expires_at=2e9)
 
 
-DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery | ReplayEnded)
+DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery | ReplayEnded | SettleAsked)
 
 
 def topic_delivery(**fields: Any) -> TopicDelivery:

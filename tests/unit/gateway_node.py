@@ -34,6 +34,8 @@ from shared.messages.envelopes import (
     MailboxAsked,
     ReplayAsked,
     ReplayEnded,
+    SettleAsked,
+    Settled,
     TopicDelivery,
 )
 from tests.unit.builders import identity
@@ -99,6 +101,7 @@ class FakeUplink:
     def __init__(self) -> None:
         self.handed_back: list[DirectMessageReturned] = []
         self.asked_mailbox: list[MailboxAsked] = []
+        self.told_settled: list[Settled] = []
         self.asked_replay: list[tuple[int, ReplayAsked]] = []
         self._unconfirmed: list[Future[None]] = []
 
@@ -106,6 +109,9 @@ class FakeUplink:
         self.handed_back.append(command)
         self._unconfirmed.append(Future())
         return SimpleNamespace(confirmed=self._unconfirmed[-1])
+
+    def settled(self, fact: Settled) -> None:
+        self.told_settled.append(fact)
 
     def ask_mailbox(self, command: MailboxAsked) -> None:
         self.asked_mailbox.append(command)
@@ -181,7 +187,9 @@ class GatewayNode:
         items = [Raw(codec.encode(one)) for one in deliveries]
         self.downlink.inbox(codec.encode(DeliveryBatch(partition, term, sequence, serial, items)))
 
-    def direct(self, *deliveries: DirectDelivery, term: int = 1, partition: int = 0) -> int:
+    def direct(
+        self, *deliveries: DirectDelivery | SettleAsked, term: int = 1, partition: int = 0
+    ) -> int:
         """Have a parcel of direct messages arrive from an owner; return its sequence."""
         sequence = self._next("users", partition, term)
         items = [Raw(codec.encode(one)) for one in deliveries]

@@ -20,6 +20,8 @@ from shared.messages.envelopes import (
     Located,
     MailboxAsked,
     Opened,
+    SettleAsked,
+    Settled,
 )
 from shared.ownership.leases import Leases
 from tests.unit.builders import Stage, direct_delivery, life
@@ -55,7 +57,63 @@ def handed_back(node: GatewayNode) -> list[tuple[str, str]]:
 
 
 def _fate(back: DirectMessageReturned) -> str:
+    if back.behind:
+        return "behind"
     return "let it pass" if back.unconfirmed else "full" if back.unwritten else "gone"
+
+
+# ---- order over a move (R1) ----------------------------------------------------------------------
+
+
+def test_what_comes_behind_a_message_that_went_back_goes_back_too(node: GatewayNode) -> None:
+    """Its user is here again, but would get the later message first."""
+    node.direct(message("dm_1"))
+    client = node.client("c1")
+
+    node.direct(message("dm_2"), message("dm_3", connection_id="c1", queued=True))
+
+    assert heard(client) == []
+    assert handed_back(node) == [("dm_1", "gone"), ("dm_2", "behind"), ("dm_3", "behind")]
+
+
+def test_a_node_that_is_asked_says_that_all_is_settled_and_goes_on(node: GatewayNode) -> None:
+    node.direct(message("dm_1"))
+    client = node.client("c1")
+
+    parcel = node.direct(SettleAsked("bob", "n1"), message("dm_1"), message("dm_2"))
+
+    assert node.uplink.told_settled == [Settled("bob", "n1")]
+    assert heard(client) == ["dm_1", "dm_2"]
+    assert parcel in node.acknowledged
+
+
+def test_what_went_back_holds_up_nobody_else(node: GatewayNode) -> None:
+    node.direct(message("dm_1"))
+    carol = node.client("c1", "carol")
+
+    node.direct(message("dm_2", target_user="carol"))
+
+    assert heard(carol) == ["dm_2"]
+
+
+def test_what_is_held_for_a_welcome_does_not_overtake_what_went_back(node: GatewayNode) -> None:
+    late = node.client("c2", welcomed=False)
+    node.direct(message("dm_1", connection_id="c1", queued=True), message("dm_2"))
+
+    node.welcome(late)
+
+    assert heard(late) == []
+    assert handed_back(node) == [("dm_1", "gone"), ("dm_2", "behind")]
+
+
+async def test_what_is_let_pass_lets_later_ones_through(node: GatewayNode) -> None:
+    client = node.client("c1", confirms=True)
+    node.direct(message("dm_1"))
+    client.let_time_pass()
+
+    node.direct(message("dm_2"))
+
+    assert heard(client) == ["dm_1", "dm_2"]
 
 
 # ---- plain clients -------------------------------------------------------------------------------
@@ -470,7 +528,7 @@ async def test_what_a_connection_has_not_confirmed_before_it_went_is_handed_back
 
     node.leave(client)
 
-    assert handed_back(node) == [("dm_1", "gone"), ("dm_3", "gone")]
+    assert handed_back(node) == [("dm_1", "gone"), ("dm_3", "behind")]
 
 
 async def test_what_a_connection_has_not_confirmed_before_it_went_one_that_came_later_gets(
@@ -523,7 +581,7 @@ async def test_what_is_too_much_for_a_client_is_handed_back_at_once_and_not_writ
     assert handed_back(node) == [("dm_3", "full")]
     confirm(node, client, "dm_1")
     assert node.uplink.asked_mailbox == [MailboxAsked("bob", "c1")]
-    node.direct(message("dm_3"))
+    node.direct(SettleAsked("bob", "n1"), message("dm_3"))
     assert heard(client) == ["dm_1", "dm_2", "dm_3"]
 
 

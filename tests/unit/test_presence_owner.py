@@ -24,6 +24,8 @@ from shared.messages.envelopes import (
     PresenceSet,
     RouteDirectMessage,
     Sender,
+    SettleAsked,
+    Settled,
     Stored,
 )
 from shared.messages.records import Drained, Kept
@@ -74,11 +76,19 @@ class Story(Stage):
         return message_id
 
     def given(self, sender: Sender, at: int = 0) -> DirectDelivery:
-        """Return what a node was given first, from the ``at``th delivery on."""
+        """Return what a node was given first, from the ``at``th message on."""
         found: DirectDelivery = next(
-            one for to, one in self.delivered[at:] if f".{sender.node_id}." in to
+            one for to, one in self.messages[at:] if f".{sender.node_id}." in to
         )
         return found
+
+    def settles(self, sender: Sender) -> None:
+        """Have a node say that it has settled what it was given for bob, if it was asked."""
+        asked = SettleAsked("bob", sender.node_id)
+        to = f"direct.{sender.node_id}.{sender.process}"
+        if (to, asked) in self.delivered:
+            self.delivered.remove((to, asked))
+            self.send(sender, Settled("bob", sender.node_id))
 
     def returns(
         self, sender: Sender, at: int = 0, now_ms: int = 0, *, unconfirmed: bool = False
@@ -104,7 +114,12 @@ class Story(Stage):
     @property
     def handed(self) -> list[tuple[str, str]]:
         """Whom each message was handed to: (address, message id)."""
-        return [(to, delivery.message_id) for to, delivery in self.delivered]
+        return [(to, delivery.message_id) for to, delivery in self.messages]
+
+    @property
+    def messages(self) -> list[tuple[str, DirectDelivery]]:
+        """What was delivered, but for questions."""
+        return [(to, one) for to, one in self.delivered if isinstance(one, DirectDelivery)]
 
     @property
     def answers(self) -> list[Any]:
@@ -224,7 +239,7 @@ def test_a_second_device_gets_nothing_from_an_empty_mailbox(story):
     story.clear()
     story.opens(N2, "c2")
 
-    assert story.delivered == []
+    assert story.handed == []
 
 
 def test_what_has_expired_is_not_delivered_from_the_mailbox(story):
@@ -373,6 +388,7 @@ def test_a_returned_message_is_kept_if_the_user_is_nowhere_else(story):
 
     assert story.answers == [Located("dm_1", "dm_1", ["n1"]), Stored("dm_1", "dm_1", queued=True)]
     assert story.owner.directory.nodes_of("bob") == set()
+    story.settles(N1)
     story.clear()
     story.opens(N2, "c2")
     assert story.handed == [("direct.n2.n2-p1", "dm_1")]
@@ -384,6 +400,8 @@ def test_a_returned_message_is_given_again_to_the_other_node_that_has_the_user(s
     story.writes()
 
     story.returns(N1)
+    assert story.answers[1:] == []  # whether the other one has it, that one will tell
+    story.settles(N1)
 
     assert story.handed[2:] == [("direct.n2.n2-p1", "dm_1")]
     assert story.owner.directory.nodes_of("bob") == {"n2"}
@@ -396,9 +414,11 @@ def test_a_returned_message_follows_a_user_who_has_moved(story):
     story.opens(N2, "c2")
 
     story.returns(N1)
+    story.settles(N1)
 
     assert story.handed == [("direct.n1.n1-p1", "dm_1"), ("direct.n2.n2-p1", "dm_1")]
-    assert story.answers[-1] == Located("dm_1", "dm_1", ["n2"])
+    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
+    assert story.waiting == []
 
 
 def test_what_both_nodes_return_is_kept(story):
@@ -422,8 +442,10 @@ def test_a_user_who_came_back_to_a_node_after_it_returned_the_message_loses_noth
     story.opens(N1, "c3")
 
     story.returns(N2)
+    story.settles(N1)
+    story.settles(N2)
 
-    assert story.handed[-1] == ("direct.n1.n1-p1", "dm_1")
+    assert story.handed[2:] == [("direct.n1.n1-p1", "dm_1")]
 
 
 def test_what_one_connection_could_not_take_goes_to_the_users_other_one_on_the_same_node(story):
@@ -432,6 +454,7 @@ def test_what_one_connection_could_not_take_goes_to_the_users_other_one_on_the_s
     story.opens(N1, "c2")
 
     story.returns(N1)
+    story.settles(N1)
 
     assert story.owner.directory.connections_at("bob", "n1") == ["c2"]
     assert story.handed == [("direct.n1.n1-p1", "dm_1")] * 2
@@ -487,6 +510,124 @@ def test_a_repeated_return_changes_nothing(story):
 
     assert story.owner.directory.connections_at("bob", "n1") == ["c2"]
     assert story.delivered == story.answered == []
+
+
+# ---- order over a move (R1) ----------------------------------------------------------------------
+
+
+def moved(story: Story) -> None:
+    """Have bob be written to on n1, leave, and come to n2; what n1 has for him is not settled."""
+    story.opens(N1, "c1")
+    story.writes()
+    story.closes(N1, "c1")
+    story.opens(N2, "c2")
+
+
+def test_nothing_overtakes_what_a_node_may_yet_hand_back(story):
+    moved(story)
+    story.writes()
+    assert story.handed == [("direct.n1.n1-p1", "dm_1")]
+    assert story.answers[-1] == Stored("dm_2", "dm_2", queued=True)
+
+    story.returns(N1)
+    story.writes()
+    assert story.handed == [("direct.n1.n1-p1", "dm_1")]
+    story.settles(N1)
+
+    assert story.handed[1:] == [("direct.n2.n2-p1", f"dm_{number}") for number in (1, 2, 3)]
+    assert story.waiting == []
+    story.writes()
+    assert story.handed[-1] == ("direct.n2.n2-p1", "dm_4")
+    assert story.answers[-1] == Located("dm_4", "dm_4", ["n2"])
+
+
+def test_nothing_overtakes_it_either_if_the_user_is_somewhere_else_before_they_left(story):
+    story.opens(N1, "c1")
+    story.writes()
+    story.opens(N2, "c2")
+    story.writes()
+    story.closes(N1, "c1")
+    story.returns(N1)
+
+    story.settles(N1)
+
+    assert story.handed[1:] == [("direct.n2.n2-p1", "dm_1"), ("direct.n2.n2-p1", "dm_2")]
+
+
+def test_a_node_is_asked_once_whatever_it_hands_back(story):
+    moved(story)
+    story.returns(N1)
+    story.returns(N1)
+
+    assert [to for to, one in story.delivered if isinstance(one, SettleAsked)] == [
+        "direct.n1.n1-p1"
+    ]
+
+
+def test_a_node_that_was_given_nothing_is_not_asked(story):
+    story.opens(N1, "c1")
+    story.closes(N1, "c1")
+    story.opens(N2, "c2")
+
+    assert story.delivered == []
+
+
+def test_a_connection_that_is_handed_something_behind_what_went_back_stays_known(story):
+    moved(story)
+    story.opens(N1, "c3")
+
+    story.send(N1, DirectMessageReturned(story.given(N1), behind=True))
+
+    assert story.owner.directory.connections_at("bob", "n1") == ["c3"]
+
+
+@pytest.mark.parametrize("how", ["ended", "quiet", "refuses"])
+def test_a_node_that_will_not_say_is_not_waited_for(story, how):
+    if how == "refuses":
+        story.full = {"direct.n1.n1-p1"}
+        story.opens(N1, "c1")
+        story.owner._holds.given("bob", ["n1"])
+        story.closes(N1, "c1")
+        story.opens(N2, "c2")
+    else:
+        moved(story)
+        story.clear()
+    if how == "ended":
+        story.writes()
+        story.ends(N1)
+    if how == "quiet":
+        story.writes()
+        for beat in range(1, 6):
+            story.leases.renewed(N2)
+            story.leases.beat_returned(beat)
+            story.ticks(beat)
+    if how == "refuses":
+        story.writes()
+
+    expected = "dm_1" if how == "refuses" else "dm_2"
+    assert story.handed == [("direct.n2.n2-p1", expected)]
+    assert story.waiting == []
+
+
+def test_a_live_only_message_waits_for_nothing(story):
+    moved(story)
+    story.clear()
+
+    story.writes(ttl=0)
+
+    assert story.handed == [("direct.n2.n2-p1", "dm_2")]
+
+
+def test_somebody_whose_client_must_confirm_first_is_not_handed_what_waits(story):
+    story.opens(N1, "c1")
+    story.writes()
+    story.send(N1, DirectMessageReturned(story.given(N1), unwritten=True))
+    story.settles(N1)
+    assert story.handed == [("direct.n1.n1-p1", "dm_1")]
+    assert story.waiting == ["dm_1"]
+
+    story.send(N1, MailboxAsked("bob", "c1"))
+    assert story.handed[1:] == [("direct.n1.n1-p1", "dm_1")]
 
 
 # ---- unconfirmed and undelivered messages --------------------------------------------------------

@@ -30,6 +30,7 @@ from shared.messages.envelopes import (
     RouteBroadcast,
     RouteDirectMessage,
     Sender,
+    Settled,
 )
 from shared.ownership.leases import Leases
 from tests.unit.builders import Stage, life
@@ -181,6 +182,14 @@ class Fills:
     full: bool
 
 
+@dataclass(frozen=True)
+class Settles:
+    """A node has handed over or handed back what it was given for a user."""
+
+    node: str
+    user: str
+
+
 def some(kind: type, **fields: Any) -> st.SearchStrategy[Any]:
     return st.builds(kind, **fields)
 
@@ -205,6 +214,7 @@ PRESENCE_STEP = (
     | some(Shows, user=USER, status=st.sampled_from(["online", "away"]))
     | some(Ticks, by_ms=st.sampled_from([500, GRACE_MS]))
     | some(Fills, node=NODE, full=st.booleans())
+    | some(Settles, node=NODE, user=USER)
     | some(Reboots, node=NODE)
     | some(Dies, node=NODE)
 )
@@ -345,8 +355,11 @@ def tell(play: Play, step: object) -> None:
             )
             play.tells("n1", command)
         case Returns():
-            for to, delivery in play.delivered[-step.back :][:1]:
+            messages = [one for one in play.delivered if isinstance(one[1], DirectDelivery)]
+            for to, delivery in messages[-step.back :][:1]:
                 play.tells(to.split(".")[1], handed_back(delivery, step.how))
+        case Settles():
+            play.tells(step.node, Settled(step.user, step.node))
         case Shows():
             play.tells("n1", PresenceSet(step.user, step.status, b'{"mood":1}'))
 
@@ -384,18 +397,32 @@ def people(play: Play) -> dict[str, tuple[str, int, bytes]]:
 def come_to_rest(play: Play) -> None:
     """Let everything be handed over, and everybody go whose grace has begun."""
     play.full = set()
+    settle_everything(play)
     for node in play.owner.lives:
         for one in connections_at(play, node):
             play.tells(node, MailboxAsked(one.user_id, one.connection_id))
     for _ in range(2):
         presence_step(play, Ticks(GRACE_MS))
+    settle_everything(play)
+
+
+def settle_everything(play: Play) -> None:
+    """Have every node say that it has nothing left of what it was given."""
+    for node in play.owner.lives:
+        for user in USERS:
+            play.tells(node, Settled(user, node))
 
 
 def effects(play: Play) -> tuple[list[Any], ...]:
     """Return what was published; in which order users go or are tried again does not matter."""
     announced = sorted((one.topic, one.payload) for one in play.announced)
-    delivered = sorted(play.delivered, key=lambda one: (one[0], one[1].target_user))
+    delivered = sorted(play.delivered, key=lambda one: (one[0], user_of(one[1])))
     return delivered, play.answered, announced, sorted(play.log)
+
+
+def user_of(delivery: Any) -> str:
+    """Return whom a delivery, or a question about deliveries, is about."""
+    return str(delivery.target_user if isinstance(delivery, DirectDelivery) else delivery.user_id)
 
 
 @settings(max_examples=150)
