@@ -42,6 +42,10 @@ class Directs:
 
     def settle(self, asked: SettleAsked) -> None:
         """Say that what came before this is off our hands; what comes now is in order again."""
+        if asked.moved:
+            for handover in self._unserved(asked.user_id):
+                handover.behind = True
+                self._give_back(handover)
         self._returning.pop(asked.user_id, None)
         self._uplink.settled(Settled(asked.user_id, asked.node_id))
 
@@ -65,11 +69,31 @@ class Directs:
         ]
         self._report(delivery, had, pending=bool(written) and not had)
 
+    def _unserved(self, user_id: str) -> list[Handover]:
+        """Return in order what waits for the user's clients; nothing is held for them any more."""
+        waiting: dict[str, Handover] = {}
+        for connection in self._connections.of_user(user_id):
+            for handover in (*connection.unconfirmed, *connection.held):
+                waiting[handover.delivery.message_id] = handover
+            connection.held = []
+        return [waiting[message_id] for message_id in sorted(waiting)]
+
     def released(self, connection: Connection) -> None:
-        """The connection's Welcome is written: give it what was held for it (S7)."""
+        """The connection's Welcome is written: give it what was held for it (S7).
+
+        And before that what the user's other connections have not confirmed: if they are gone
+        without having said so, it would come behind.
+        """
         held, connection.held = connection.held, []
+        others = [
+            handover
+            for other in self._connections.of_user(connection.user_id)
+            for handover in other.unconfirmed
+            if handover not in held and not handover.delivery.connection_id
+        ]
         for handover in held:
             handover.waiting.discard(connection.id)
+        for handover in sorted((*others, *held), key=lambda one: one.delivery.message_id):
             self._offer_to(handover, [connection])
 
     def gone(self, connection: Connection) -> None:

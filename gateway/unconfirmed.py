@@ -37,6 +37,11 @@ class Unconfirmed:
         """Whether the client was written this message."""
         return message_id in self._written
 
+    def __iter__(self) -> Iterator[Handover]:
+        """Iterate over what is neither confirmed nor given up, oldest first."""
+        for handovers in self._waiting.values():
+            yield from handovers
+
     def add(self, handover: Handover) -> bool:
         """Begin to wait; return whether the message is to be written: it may be already."""
         message_id = handover.delivery.message_id

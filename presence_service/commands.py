@@ -232,19 +232,23 @@ class PresenceOwner(PeopleOwner[Given]):
 
     def _appeared(self, location: Location, now_ms: int) -> None:
         user_id, node_id = location.user_id, location.sender.node_id
-        self._hold(user_id, self._holds.given_to(user_id) - {node_id})
+        elsewhere = self._holds.given_to(user_id) - {node_id}
+        still_there = elsewhere & self.directory.nodes_of(user_id)
+        self._hold(user_id, elsewhere - still_there)
+        self._hold(user_id, still_there, moved=True)
         self._drain(user_id, [node_id], location.connection_id, now_ms)
 
     def _closed(self, user_id: str, node_id: str) -> None:
         if node_id in self._holds.given_to(user_id) - self.directory.nodes_of(user_id):
             self._hold(user_id, [node_id])
 
-    def _hold(self, user_id: str, node_ids: Iterable[str]) -> None:
+    def _hold(self, user_id: str, node_ids: Iterable[str], *, moved: bool = False) -> None:
         """Let nothing overtake what nodes may yet hand back: ask them to say when they have."""
         for node_id in node_ids:
             sender = self._leases.alive.get(node_id)
-            if sender is not None and self._holds.begin(user_id, node_id):
-                ask = codec.encode(SettleAsked(user_id, node_id))
+            if sender is not None and (moved or not self._holds.awaits(user_id, node_id)):
+                self._holds.begin(user_id, node_id)
+                ask = codec.encode(SettleAsked(user_id, node_id, moved))
                 self._effects.deliveries[_inbox_of(sender)].append(ask)
 
     def _settled(self, user_id: str, node_id: str, now_ms: int) -> None:

@@ -5,6 +5,8 @@ the owner. Nothing may overtake those: the owner asks the node, through the queu
 to say when it has come so far, and keeps what comes for the user meanwhile.
 """
 
+from collections import Counter
+
 
 class Holds:
     """Which nodes were given something for which users, and which are to say that it is settled."""
@@ -13,8 +15,8 @@ class Holds:
         self._given: dict[str, set[str]] = {}
         """By user: nodes that were given something since they last said so."""
 
-        self._awaited: dict[str, set[str]] = {}
-        """By user: nodes that are to say so; never empty."""
+        self._awaited: dict[str, Counter[str]] = {}
+        """By user: how often nodes are to say so; never empty."""
 
     def __contains__(self, user_id: str) -> bool:
         """Whether a user's messages are to wait."""
@@ -28,31 +30,41 @@ class Holds:
         """Return the nodes that may not have settled all they were given for a user."""
         return set(self._given.get(user_id, ()))
 
-    def begin(self, user_id: str, node_id: str) -> bool:
-        """Wait for a node; return whether it is to be asked: it may have been already."""
-        awaited = self._awaited.setdefault(user_id, set())
-        if node_id in awaited:
-            return False
-        awaited.add(node_id)
-        return True
+    def awaits(self, user_id: str, node_id: str) -> bool:
+        """Whether a node was asked already."""
+        return node_id in self._awaited.get(user_id, ())
+
+    def begin(self, user_id: str, node_id: str) -> None:
+        """Wait for a node, which is asked now: once more if it was asked before."""
+        self._awaited.setdefault(user_id, Counter())[node_id] += 1
 
     def settled(self, user_id: str, node_id: str) -> bool:
-        """A node has settled all for a user; return whether nobody else is waited for."""
-        self._forget(self._given, user_id, node_id)
-        return user_id in self._awaited and self._forget(self._awaited, user_id, node_id)
+        """A node has settled all for a user; return whether nothing more is waited for."""
+        self._has_nothing(user_id, node_id)
+        awaited = self._awaited.get(user_id)
+        if awaited is None:
+            return False
+        awaited[node_id] -= 1
+        return self._wait_on(user_id)
 
     def ended(self, node_id: str) -> list[str]:
-        """Wait for a node no longer; return the users for whom nobody is waited for now."""
+        """Wait for a node no longer; return the users for whom nothing is waited for now."""
         for user_id in [user for user, nodes in self._given.items() if node_id in nodes]:
-            self._forget(self._given, user_id, node_id)
+            self._has_nothing(user_id, node_id)
         waiting = [user for user, nodes in self._awaited.items() if node_id in nodes]
-        return [user for user in waiting if self._forget(self._awaited, user, node_id)]
+        for user_id in waiting:
+            del self._awaited[user_id][node_id]
+        return [user_id for user_id in waiting if self._wait_on(user_id)]
 
-    @staticmethod
-    def _forget(nodes_of: dict[str, set[str]], user_id: str, node_id: str) -> bool:
-        """Take a node out; return whether none is left."""
-        nodes = nodes_of.get(user_id, set())
+    def _has_nothing(self, user_id: str, node_id: str) -> None:
+        nodes = self._given.get(user_id, set())
         nodes.discard(node_id)
         if not nodes:
-            nodes_of.pop(user_id, None)
-        return not nodes
+            self._given.pop(user_id, None)
+
+    def _wait_on(self, user_id: str) -> bool:
+        """Go on waiting if there is anything to wait for; return whether there is nothing."""
+        left = self._awaited[user_id] = +self._awaited[user_id]
+        if not left:
+            del self._awaited[user_id]
+        return not left

@@ -231,10 +231,12 @@ class MailboxAsked(Struct, tag=18, array_like=True):
 
 
 class SettleAsked(Struct, tag=23, array_like=True):
-    """Say when all that came before this for the user is served or handed back (R1)."""
+    """Say when all that came before this for the user is off your hands (R1)."""
 
     user_id: str
     node_id: str
+    moved: bool = False
+    """The user is elsewhere, too: hand back also what waits for a client here."""
 
 
 class Settled(Struct, tag=19, array_like=True):

@@ -106,6 +106,44 @@ def test_what_is_held_for_a_welcome_does_not_overtake_what_went_back(node: Gatew
     assert handed_back(node) == [("dm_1", "gone"), ("dm_2", "behind")]
 
 
+async def test_what_waits_for_a_client_goes_back_when_its_user_is_elsewhere_too(
+    node: GatewayNode,
+) -> None:
+    silent, late = node.client("c1", confirms=True), node.client("c2", welcomed=False)
+    node.direct(message("dm_1"), message("dm_2"))
+    confirm(node, silent, "dm_1")
+
+    node.direct(SettleAsked("bob", "n1", moved=True))
+    assert handed_back(node) == [("dm_2", "behind")]
+    assert node.uplink.told_settled == [Settled("bob", "n1")]
+    node.welcome(late)
+    assert heard(late) == ["dm_2"]  # another connection has not confirmed it
+
+    node.direct(message("dm_2"), message("dm_3"))
+    confirm(node, silent, "dm_2", "dm_3")
+    assert heard(silent) == ["dm_1", "dm_2", "dm_3"]
+    assert len(node.acknowledged) == 2
+    assert len(node.uplink.handed_back) == 1
+
+
+async def test_who_connects_is_written_first_what_the_users_other_clients_have_not_confirmed(
+    node: GatewayNode,
+) -> None:
+    """They may be gone without having said so, and what they have not taken would come behind."""
+    silent, late = node.client("c1", confirms=True), node.client("c2", welcomed=False)
+    node.direct(message("dm_1"))
+    another = node.client("c3", confirms=True, welcomed=False)
+    node.direct(message("dm_2"))
+
+    node.welcome(late)
+    node.welcome(another)
+    node.direct(message("dm_3"))
+    node.leave(silent)
+
+    assert heard(late) == heard(another) == ["dm_1", "dm_2", "dm_3"]
+    assert handed_back(node) == []
+
+
 async def test_what_is_let_pass_lets_later_ones_through(node: GatewayNode) -> None:
     client = node.client("c1", confirms=True)
     node.direct(message("dm_1"))

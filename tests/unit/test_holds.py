@@ -6,11 +6,14 @@ def test_a_user_is_held_until_every_node_that_was_asked_has_settled():
     holds.given("bob", ["n1", "n2"])
     assert "bob" not in holds
 
-    assert holds.begin("bob", "n1")
-    assert holds.begin("bob", "n2")
-    assert not holds.begin("bob", "n2")  # it was asked already
+    holds.begin("bob", "n1")
+    assert holds.awaits("bob", "n1")
+    assert not holds.awaits("bob", "n2")
+    holds.begin("bob", "n2")
+    holds.begin("bob", "n2")
     assert "bob" in holds
     assert not holds.settled("bob", "n1")
+    assert not holds.settled("bob", "n2")  # it was asked twice
     assert holds.settled("bob", "n2")
     assert "bob" not in holds
     assert holds.given_to("bob") == set()

@@ -84,11 +84,15 @@ class Story(Stage):
 
     def settles(self, sender: Sender) -> None:
         """Have a node say that it has settled what it was given for bob, if it was asked."""
-        asked = SettleAsked("bob", sender.node_id)
-        to = f"direct.{sender.node_id}.{sender.process}"
-        if (to, asked) in self.delivered:
-            self.delivered.remove((to, asked))
+        asks = [one for one in self.delivered if one[1] in self.asks(sender)]
+        for one in asks:
+            self.delivered.remove(one)
             self.send(sender, Settled("bob", sender.node_id))
+
+    def asks(self, sender: Sender) -> list[SettleAsked]:
+        """Return what a node was asked about what it was given."""
+        to = f"direct.{sender.node_id}.{sender.process}"
+        return [one for at, one in self.delivered if at == to and isinstance(one, SettleAsked)]
 
     def returns(
         self, sender: Sender, at: int = 0, now_ms: int = 0, *, unconfirmed: bool = False
@@ -559,9 +563,17 @@ def test_a_node_is_asked_once_whatever_it_hands_back(story):
     story.returns(N1)
     story.returns(N1)
 
-    assert [to for to, one in story.delivered if isinstance(one, SettleAsked)] == [
-        "direct.n1.n1-p1"
-    ]
+    assert story.asks(N1) == [SettleAsked("bob", "n1")]
+    assert story.asks(N2) == []
+
+
+def test_a_node_that_the_user_has_not_left_is_asked_for_what_waits_for_its_clients_too(story):
+    story.opens(N1, "c1")
+    story.writes()
+    story.opens(N2, "c2")
+    story.returns(N1)
+
+    assert story.asks(N1) == [SettleAsked("bob", "n1", moved=True)]
 
 
 def test_a_node_that_was_given_nothing_is_not_asked(story):
