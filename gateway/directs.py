@@ -16,6 +16,7 @@ from shared.messages.envelopes import (
     SettleAsked,
     Settled,
 )
+from shared.partitions import partition_of
 from shared.recent import Recent
 
 MAX_RETURNING = 10_000
@@ -40,14 +41,16 @@ class Directs:
         self._returning: Recent[str, None] = Recent(MAX_RETURNING)
         """Users for whom something went back: what came behind it must not overtake it (R1)."""
 
-    def settle(self, asked: SettleAsked) -> None:
+    def settle(self, asked: SettleAsked, partition: int) -> None:
         """Say that what came before this is off our hands; what comes now is in order again."""
         if asked.moved:
             for handover in self._unserved(asked.user_id):
                 handover.behind = True
                 self._give_back(handover)
-        self._returning.pop(asked.user_id, None)
-        self._uplink.settled(Settled(asked.user_id, asked.node_id))
+        for user_id in [asked.user_id] if asked.user_id else list(self._returning):
+            if partition_of(user_id, self._uplink.partitions) == partition:
+                self._returning.pop(user_id, None)
+        self._uplink.settled(partition, Settled(asked.user_id, asked.node_id))
 
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""

@@ -59,8 +59,7 @@ class Downlink:
             return
         self._metrics.batches.labels(topology.ROUTER).inc(bool(items))
         partition = batch.partition
-        if not 0 <= partition < self._uplink.partitions:
-            log.warning("no such partition", action="ignore", partition=partition)
+        if not self._is_partition(partition):
             return
         if self._gaps.is_outdated(batch):
             log.warning("lower term", action="drop", partition=partition, term=batch.term)
@@ -72,6 +71,12 @@ class Downlink:
             self._uplink.ask_replay(partition, arrival.ask)
         self._metrics.lost.inc(arrival.lost)
         self._deliver(partition, arrival.deliver, arrival.asked_at)
+
+    def _is_partition(self, partition: int) -> bool:
+        if 0 <= partition < self._uplink.partitions:
+            return True
+        log.warning("no such partition", action="ignore", partition=partition)
+        return False
 
     def go_on(self) -> None:
         """Deliver what has waited too long for what should come before it."""
@@ -99,14 +104,14 @@ class Downlink:
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
             deliveries = []
-        if not deliveries:
+        if not deliveries or not self._is_partition(batch.partition):
             acknowledge()
             return
         self.open_parcels += 1
         parcel = Parcel(len(deliveries), lambda: self._close_parcel(acknowledge))
         for delivery in deliveries:
             if isinstance(delivery, SettleAsked):
-                self._directs.settle(delivery)
+                self._directs.settle(delivery, batch.partition)
                 parcel.settle()
             else:
                 self._directs.take(delivery, parcel)

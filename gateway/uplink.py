@@ -187,9 +187,9 @@ class Uplink:
         """Hand a direct message back that nobody here can take."""
         return self._link_of(command.delivery.target_user).insist(codec.encode(command))
 
-    def settled(self, fact: Settled) -> None:
-        """Tell that all that the node was given for a user before is off its hands."""
-        self._link_of(fact.user_id).insist(codec.encode(fact))
+    def settled(self, partition: int, fact: Settled) -> None:
+        """Tell a partition that what the node was given before is off its hands."""
+        self._presence[partition].insist(codec.encode(fact))
 
     def ask_mailbox(self, command: MailboxAsked) -> None:
         """Ask for what waits for a user whose connection had let it pass."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from presence_service.core.directory import Location
-from presence_service.core.holds import Holds
+from presence_service.core.holds import EVERYBODY, Holds
 from presence_service.core.mailbox import Limits, Mailboxes
 from presence_service.core.returns import Returns
 from presence_service.people import PeopleOwner
@@ -15,6 +15,7 @@ from shared.broker import topology
 from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.envelopes import (
+    ConnectionsReport,
     DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
@@ -78,7 +79,13 @@ class PresenceOwner(PeopleOwner[Given]):
                 super().replay(record)
 
     def begin(self, log: str, now_ms: int, *, whole: bool) -> int | None:
-        """Begin to serve; nothing older than the checkpoint is wanted here; see ``Owner``."""
+        """Begin to serve; nothing older than the checkpoint is wanted here; see ``Owner``.
+
+        Whoever reigned before may have given nodes what they have yet to hand back.
+        """
+        for sender in self.lives.values():
+            self._ask_to_settle(EVERYBODY, sender)
+        return None
 
     def replay_older(self, record: Record) -> None:
         """See ``begin``."""
@@ -238,6 +245,11 @@ class PresenceOwner(PeopleOwner[Given]):
         self._hold(user_id, still_there, moved=True)
         self._drain(user_id, [node_id], location.connection_id, now_ms)
 
+    def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
+        super()._reported(sender, command, now_ms)
+        for one in command.connections:  # by an earlier owner, maybe
+            self._holds.given(one.user_id, [sender.node_id])
+
     def _closed(self, user_id: str, node_id: str) -> None:
         if node_id in self._holds.given_to(user_id) - self.directory.nodes_of(user_id):
             self._hold(user_id, [node_id])
@@ -247,9 +259,12 @@ class PresenceOwner(PeopleOwner[Given]):
         for node_id in node_ids:
             sender = self._leases.alive.get(node_id)
             if sender is not None and (moved or not self._holds.awaits(user_id, node_id)):
-                self._holds.begin(user_id, node_id)
-                ask = codec.encode(SettleAsked(user_id, node_id, moved))
-                self._effects.deliveries[_inbox_of(sender)].append(ask)
+                self._ask_to_settle(user_id, sender, moved=moved)
+
+    def _ask_to_settle(self, user_id: str, sender: Sender, *, moved: bool = False) -> None:
+        self._holds.begin(user_id, sender.node_id)
+        ask = SettleAsked(user_id, sender.node_id, moved)
+        self._effects.deliveries[_inbox_of(sender)].append(codec.encode(ask))
 
     def _settled(self, user_id: str, node_id: str, now_ms: int) -> None:
         if self._holds.settled(user_id, node_id):
@@ -257,8 +272,9 @@ class PresenceOwner(PeopleOwner[Given]):
 
     def _go_on(self, user_ids: Iterable[str], now_ms: int) -> None:
         """Hand over what has gathered while nothing could be."""
-        for user_id in user_ids:
-            self._drain_everywhere(user_id, now_ms)
+        for freed in user_ids:
+            for user_id in self.mailboxes.users if freed == EVERYBODY else [freed]:
+                self._drain_everywhere(user_id, now_ms)
 
     def _wait_no_longer(self, node_ids: Iterable[str], now_ms: int) -> None:
         for node_id in node_ids:

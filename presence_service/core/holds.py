@@ -7,6 +7,9 @@ to say when it has come so far, and keeps what comes for the user meanwhile.
 
 from collections import Counter
 
+EVERYBODY = ""
+"""Stands for all users: nobody knows what an earlier owner has given to whom."""
+
 
 class Holds:
     """Which nodes were given something for which users, and which are to say that it is settled."""
@@ -20,7 +23,7 @@ class Holds:
 
     def __contains__(self, user_id: str) -> bool:
         """Whether a user's messages are to wait."""
-        return user_id in self._awaited
+        return user_id in self._awaited or EVERYBODY in self._awaited
 
     def given(self, user_id: str, nodes: list[str]) -> None:
         """Learn that nodes are given something for a user."""

@@ -120,6 +120,11 @@ class Mailboxes:
             self._fresh(user_id, now_ms)
             self._tidy(user_id)
 
+    @property
+    def users(self) -> list[str]:
+        """Return those for whom something waits."""
+        return list(self._boxes)
+
     def __iter__(self) -> Iterator[DirectDelivery]:
         for box in self._boxes.values():
             yield from box.entries.values()

@@ -234,6 +234,8 @@ class SettleAsked(Struct, tag=23, array_like=True):
     """Say when all that came before this for the user is off your hands (R1)."""
 
     user_id: str
+    """Empty for all users of the partition."""
+
     node_id: str
     moved: bool = False
     """The user is elsewhere, too: hand back also what waits for a client here."""
@@ -243,6 +245,8 @@ class Settled(Struct, tag=19, array_like=True):
     """The node has settled all that it was given for the user before it was asked."""
 
     user_id: str
+    """Empty for all users of the partition."""
+
     node_id: str
 
 

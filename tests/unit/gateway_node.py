@@ -110,7 +110,7 @@ class FakeUplink:
         self._unconfirmed.append(Future())
         return SimpleNamespace(confirmed=self._unconfirmed[-1])
 
-    def settled(self, fact: Settled) -> None:
+    def settled(self, partition: int, fact: Settled) -> None:
         self.told_settled.append(fact)
 
     def ask_mailbox(self, command: MailboxAsked) -> None:

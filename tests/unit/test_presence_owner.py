@@ -87,7 +87,7 @@ class Story(Stage):
         asks = [one for one in self.delivered if one[1] in self.asks(sender)]
         for one in asks:
             self.delivered.remove(one)
-            self.send(sender, Settled("bob", sender.node_id))
+            self.send(sender, Settled(one[1].user_id, sender.node_id))
 
     def asks(self, sender: Sender) -> list[SettleAsked]:
         """Return what a node was asked about what it was given."""
@@ -915,11 +915,18 @@ def test_an_owner_with_nothing_to_publish_says_so(story):
 # ---- a new owner ---------------------------------------------------------------------------------
 
 
-def takes_over(story: Story, how: str, **options: Any) -> Story:
-    """Return what follows when another owner takes over; the nodes have yet to report."""
+def takes_over(story: Story, how: str, *, settled: bool = True) -> Story:
+    """Return what follows when another owner takes over; the nodes have yet to report.
+
+    ``settled``: they have said that they have nothing left of what the last one gave them.
+    """
     if how == "from a checkpoint":
         story.checkpoint()
-    return Story(after=story, reported=False, **options)
+    story = Story(after=story, reported=False)
+    story.publish()
+    for sender in (N1, N2) if settled else ():
+        story.settles(sender)
+    return story
 
 
 @pytest.fixture(params=["from the beginning", "from a checkpoint"])
@@ -1074,6 +1081,47 @@ def test_stamps_do_not_go_back_behind_those_of_messages_that_wait(story, how):
     story.writes(now_ms=5)
 
     assert [one.sent_at_ms for _, one in story.delivered] == [10, 10]
+
+
+def test_a_new_owner_lets_nothing_overtake_what_the_last_one_gave_to_nodes(story, how):
+    story.opens(N1, "c1")
+    story.writes()
+    given = story.given(N1)
+
+    story = takes_over(story, how, settled=False)
+    story.report(N1)
+    story.report(N2, Opened("bob", "c2"))
+    story.writes()
+    assert story.handed == []
+    story.send(N1, DirectMessageReturned(given))
+    story.settles(N2)
+    assert story.handed == []
+    story.settles(N1)
+
+    assert story.handed == [("direct.n2.n2-p1", "dm_1"), ("direct.n2.n2-p1", "dm_2")]
+    assert story.waiting == []
+
+
+def test_a_new_owner_waits_for_no_node_that_is_over(story, how):
+    story = takes_over(story, how, settled=False)
+    story.settles(N2)
+    story.report(N2, Opened("bob", "c2"))
+    story.writes()
+    assert story.handed == []
+
+    story.ends(N1)
+
+    assert story.handed == [("direct.n2.n2-p1", "dm_1")]
+
+
+def test_a_new_owner_asks_for_what_waits_for_clients_when_their_user_turns_up_elsewhere(story, how):
+    story = takes_over(story, how)
+    story.report(N1, Opened("bob", "c1"))
+    story.report(N2)
+
+    story.opens(N2, "c2")
+
+    assert story.asks(N1) == [SettleAsked("bob", "n1", moved=True)]
 
 
 def test_what_waits_is_not_overtaken_by_what_an_unreported_node_may_take(story, how):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from presence_service.commands import PresenceOwner
 from presence_service.core.directory import GRACE_MS
+from presence_service.core.holds import EVERYBODY
 from presence_service.core.mailbox import Limits
 from router.commands import RouterOwner
 from router.core.namespaces import Namespaces
@@ -409,7 +410,7 @@ def come_to_rest(play: Play) -> None:
 def settle_everything(play: Play) -> None:
     """Have every node say that it has nothing left of what it was given."""
     for node in play.owner.lives:
-        for user in USERS:
+        for user in (EVERYBODY, *USERS):
             play.tells(node, Settled(user, node))
 
 
@@ -450,6 +451,8 @@ def test_a_rebuilt_presence_owner_behaves_like_the_one_that_never_died(
         play.clear()
         for node, connections in reports.items():
             play.tells(node, ConnectionsReport(connections, first=True, last=True))
+        settle_everything(play)
+        play.clear()
         play.log.clear()
         for step in following:
             presence_step(play, step)
