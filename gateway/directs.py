@@ -92,8 +92,10 @@ class Directs:
             handover
             for other in self._connections.of_user(connection.user_id)
             for handover in other.unconfirmed
-            if handover not in held and not handover.delivery.connection_id
+            if handover not in held
         ]
+        for handover in others:
+            handover.delivery.connection_id = ""
         for handover in held:
             handover.waiting.discard(connection.id)
         for handover in sorted((*others, *held), key=lambda one: one.delivery.message_id):

@@ -1,17 +1,15 @@
-"""One partition's commands: numbers checked, messages delivered, kept, answered; see people.py."""
+"""One partition's commands and facts: numbers checked, messages kept in order; see mail.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from presence_service.core.directory import Location
-from presence_service.core.holds import EVERYBODY, Holds
-from presence_service.core.mailbox import Limits, Mailboxes
+from presence_service.core.holds import EVERYBODY
+from presence_service.core.mailbox import Limits
 from presence_service.core.returns import Returns
-from presence_service.people import PeopleOwner
-from shared.broker import topology
+from presence_service.mail import MailOwner, direct_queue
 from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.envelopes import (
@@ -19,7 +17,6 @@ from shared.messages.envelopes import (
     DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
-    Located,
     MailboxAsked,
     PresenceAsked,
     PresenceSet,
@@ -27,56 +24,22 @@ from shared.messages.envelopes import (
     Sender,
     SettleAsked,
     Settled,
-    Stored,
 )
-from shared.messages.records import Drained, Kept, KeyUsed, Record
+from shared.messages.records import KeyUsed, Record
 from shared.ownership.leases import Leases
 
 SWEEP_MS = 60_000
 
 
-@dataclass(frozen=True)
-class Given:
-    """A message that is being handed to nodes."""
-
-    delivery: DirectDelivery
-    addresses: dict[Address, str]
-    """Address to node."""
-
-    accepted: bool
-    """Whether its sender was told already that it is taken care of."""
-
-
-class PresenceOwner(PeopleOwner[Given]):
+class PresenceOwner(MailOwner):
     """Serves one partition of the users for one reign: people, and the messages to them."""
 
-    persistent = True
-
     def __init__(self, leases: Leases, limits: Limits) -> None:
-        super().__init__(leases)
-        self.mailboxes = Mailboxes(limits)
-        self._swept_ms = 0
-        self._now_ms = 0
+        super().__init__(leases, limits)
         self._returns = Returns()
-        self._holds = Holds()
-        self._held_up: set[str] = set()
-        """Users who are here and for whom something waits nevertheless: a node refused it."""
-
-        self._full: dict[str, set[str]] = {}
-        """By user: nodes whose clients must confirm other messages first."""
+        self._swept_ms = 0
 
     # ---- the log ---------------------------------------------------------------------------------
-
-    def replay(self, record: Record) -> None:
-        """Learn what an earlier owner wrote; see ``Owner``."""
-        match record:
-            case Kept():
-                self._stamp(record.delivery.sent_at_ms)
-                self.mailboxes.put(record.delivery)
-            case Drained():
-                self.mailboxes.remove(record.user_id, record.message_ids)
-            case _:
-                super().replay(record)
 
     def begin(self, log: str, now_ms: int, *, whole: bool) -> int | None:
         """Begin to serve; nothing older than the checkpoint is wanted here; see ``Owner``.
@@ -92,12 +55,6 @@ class PresenceOwner(PeopleOwner[Given]):
 
     def filled(self, now_ms: int) -> None:
         """See ``begin``."""
-
-    def checkpoint(self) -> Iterator[bytes]:
-        """Yield the records that rebuild the present state; see ``Owner``."""
-        yield from super().checkpoint()
-        for entry in self.mailboxes:
-            yield codec.encode(Kept(entry))
 
     # ---- commands and facts ----------------------------------------------------------------------
 
@@ -169,11 +126,6 @@ class PresenceOwner(PeopleOwner[Given]):
         held = delivery.target_user in self._holds
         return held and not self.mailboxes.expired(delivery, now_ms)
 
-    def _open_nodes(self, user_id: str) -> set[str]:
-        """Return the nodes that hold the user, and on which somebody can take a message."""
-        held_by = self.directory.nodes_of(user_id) & self._leases.alive.keys()
-        return held_by - self._full.get(user_id, set())
-
     def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
         """Return what was done under the command's key, if it has one: now or before (A7)."""
         user_id, key = command.from_user, command.idempotency_key
@@ -183,28 +135,6 @@ class PresenceOwner(PeopleOwner[Given]):
             used = KeyUsed(user_id, key, command.message_id, "", 0, now_ms)
             self._write(used)
         return used
-
-    def _nodes_for(self, user_id: str, returned: AbstractSet[str] = frozenset()) -> list[str]:
-        """Return the nodes that hold the user, or may: those that have not reported yet."""
-        alive = self._leases.alive.keys()
-        unsure = alive - self.directory.reported - returned
-        return sorted(self._open_nodes(user_id) | unsure)
-
-    def _give(self, delivery: DirectDelivery, *, accepted: bool = False) -> bool:
-        """Hand a message to its nodes; return whether there is one."""
-        addresses = {
-            _inbox_of(self._leases.alive[node]): node
-            for node in delivery.nodes
-            if node in self._leases.alive
-        }
-        body = codec.encode(delivery)
-        for address in addresses:
-            self._effects.deliveries[address].append(body)
-        if addresses:
-            self._gathered.append(Given(delivery, addresses, accepted))
-        if not delivery.known:
-            self._holds.given(delivery.target_user, list(addresses.values()))
-        return bool(addresses)
 
     def _returned(self, sender: Sender, command: DirectMessageReturned, now_ms: int) -> None:
         """A node has handed a message back: nobody there has taken it."""
@@ -264,9 +194,11 @@ class PresenceOwner(PeopleOwner[Given]):
     def _ask_to_settle(self, user_id: str, sender: Sender, *, moved: bool = False) -> None:
         self._holds.begin(user_id, sender.node_id)
         ask = SettleAsked(user_id, sender.node_id, moved)
-        self._effects.deliveries[_inbox_of(sender)].append(codec.encode(ask))
+        self._effects.deliveries[direct_queue(sender)].append(codec.encode(ask))
 
     def _settled(self, user_id: str, node_id: str, now_ms: int) -> None:
+        if node_id not in self.directory.nodes_of(user_id):  # else it may wait for a client
+            self._holds.left(user_id, node_id)
         if self._holds.settled(user_id, node_id):
             self._go_on([user_id], now_ms)
 
@@ -279,48 +211,6 @@ class PresenceOwner(PeopleOwner[Given]):
     def _wait_no_longer(self, node_ids: Iterable[str], now_ms: int) -> None:
         for node_id in node_ids:
             self._go_on(self._holds.ended(node_id), now_ms)
-
-    def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
-        """Keep a new message for a user who is not here, if there is room for it."""
-        queued = self.mailboxes.has_room(delivery, now_ms=now_ms)
-        if queued:
-            self._write(Kept(delivery))
-        self._answer_stored(delivery, queued=queued)
-
-    def _keep(self, delivery: DirectDelivery, now_ms: int, *, answer: bool = True) -> None:
-        """Keep a message that was accepted, whatever the limits, unless it may not wait at all."""
-        queued = not self.mailboxes.expired(delivery, now_ms)
-        if queued:
-            self._write(Kept(delivery))
-        if answer:
-            self._answer_stored(delivery, queued=queued)
-
-    def _drain(self, user_id: str, nodes: list[str], connection_id: str, now_ms: int) -> None:
-        """Hand over what waits for a user; it is kept until the broker has it."""
-        self._full.get(user_id, set()).difference_update(nodes)
-        if user_id in self._holds:
-            return
-        for entry in self.mailboxes.drain(user_id, now_ms=now_ms):
-            given = self._give(
-                replace(
-                    entry,
-                    nodes=nodes,
-                    connection_id=connection_id,
-                    queued=True,
-                    report_to="",
-                )
-            )
-            if not given:
-                self.mailboxes.stayed(user_id, entry.message_id)
-
-    def _drain_everywhere(self, user_id: str, now_ms: int) -> None:
-        if nodes := self._open_nodes(user_id):
-            self._drain(user_id, sorted(nodes), "", now_ms)
-
-    def _answer_stored(self, delivery: DirectDelivery, *, queued: bool) -> None:
-        if delivery.report_to:
-            answer = Stored(delivery.ask, delivery.message_id, queued)
-            self._effects.answers[delivery.report_to].append(codec.encode(answer))
 
     # ---- the reign -------------------------------------------------------------------------------
 
@@ -341,28 +231,9 @@ class PresenceOwner(PeopleOwner[Given]):
             self.mailboxes.sweep(now_ms=now_ms)
 
     def settle(self, refused: frozenset[Address]) -> None:
-        """Answer what was given to nodes, keep what was not, let go what was drained."""
-        drained: dict[str, list[str]] = {}
-        for given in self._given:
-            delivery = given.delivery
-            nodes = [node for address, node in given.addresses.items() if address not in refused]
-            if delivery.queued and nodes:
-                drained.setdefault(delivery.target_user, []).append(delivery.message_id)
-            elif not nodes and not delivery.known:
-                self._held_up.add(delivery.target_user)
-                keep = self._keep if given.accepted or delivery.queued else self._store
-                keep(delivery, self._now_ms)
-            elif delivery.report_to:
-                answer = Located(delivery.ask, delivery.message_id, nodes)
-                self._effects.answers[delivery.report_to].append(codec.encode(answer))
-        for user_id, message_ids in drained.items():
-            self._write(Drained(user_id, message_ids))
-        self._given.clear()
+        """Learn who did not take what was given; whoever takes nothing will not say so either."""
+        super().settle(refused)
         if refused:
             alive = self._leases.alive
-            deaf = [node for node in alive if _inbox_of(alive[node]) in refused]
+            deaf = [node for node in alive if direct_queue(alive[node]) in refused]
             self._wait_no_longer(deaf, self._now_ms)
-
-
-def _inbox_of(sender: Sender) -> Address:
-    return topology.queue_address(topology.direct(sender.node_id, sender.process))

@@ -16,7 +16,7 @@ class Holds:
 
     def __init__(self) -> None:
         self._given: dict[str, set[str]] = {}
-        """By user: nodes that were given something since they last said so."""
+        """By user: nodes that were given something, and may have it yet."""
 
         self._awaited: dict[str, Counter[str]] = {}
         """By user: how often nodes are to say so; never empty."""
@@ -30,7 +30,7 @@ class Holds:
         self._given.setdefault(user_id, set()).update(nodes)
 
     def given_to(self, user_id: str) -> set[str]:
-        """Return the nodes that may not have settled all they were given for a user."""
+        """Return the nodes that may have something for a user yet."""
         return set(self._given.get(user_id, ()))
 
     def awaits(self, user_id: str, node_id: str) -> bool:
@@ -43,7 +43,6 @@ class Holds:
 
     def settled(self, user_id: str, node_id: str) -> bool:
         """A node has settled all for a user; return whether nothing more is waited for."""
-        self._has_nothing(user_id, node_id)
         awaited = self._awaited.get(user_id)
         if awaited is None:
             return False
@@ -53,13 +52,14 @@ class Holds:
     def ended(self, node_id: str) -> list[str]:
         """Wait for a node no longer; return the users for whom nothing is waited for now."""
         for user_id in [user for user, nodes in self._given.items() if node_id in nodes]:
-            self._has_nothing(user_id, node_id)
+            self.left(user_id, node_id)
         waiting = [user for user, nodes in self._awaited.items() if node_id in nodes]
         for user_id in waiting:
             del self._awaited[user_id][node_id]
         return [user_id for user_id in waiting if self._wait_on(user_id)]
 
-    def _has_nothing(self, user_id: str, node_id: str) -> None:
+    def left(self, user_id: str, node_id: str) -> None:
+        """Learn that a node has nothing for a user any more."""
         nodes = self._given.get(user_id, set())
         nodes.discard(node_id)
         if not nodes:

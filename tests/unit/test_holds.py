@@ -16,7 +16,9 @@ def test_a_user_is_held_until_every_node_that_was_asked_has_settled():
     assert not holds.settled("bob", "n2")  # it was asked twice
     assert holds.settled("bob", "n2")
     assert "bob" not in holds
-    assert holds.given_to("bob") == set()
+    assert holds.given_to("bob") == {"n1", "n2"}
+    holds.left("bob", "n1")
+    assert holds.given_to("bob") == {"n2"}
 
 
 def test_a_node_that_was_not_asked_frees_nobody():
