@@ -11,16 +11,6 @@ DEATHS = frozenset({"kill gateway", "freeze gateway", "cut gateway", "silence ga
 """Faults after which a gateway counts as dead, so that what it held may come late (R1)."""
 
 
-SILENCES = frozenset({"silence clients", "delay clients", "freeze gateway"})
-"""Faults through which a connection may be gone for its client and open for its gateway."""
-
-JUST_NOW = 1.0
-"""For so long a gateway may not know that a client has left."""
-
-HALF_OPEN = 45.0
-"""For so long a gateway may take a silent connection for a living one (F8)."""
-
-
 @dataclass
 class Order:
     """What came twice or in the wrong order, and how often that was allowed."""
@@ -30,7 +20,7 @@ class Order:
     """Repeats that a client recognises by their ``message_id``."""
 
     excused: int = 0
-    """Inversions after the death of a gateway or of the connection that was to take it."""
+    """Inversions after the death of a gateway."""
 
     def add(self, at: float, breach: Breach, what: str) -> None:
         """Note a violation."""
@@ -143,9 +133,7 @@ def _judge_fifo(reading: Reading, order: Order, client: str, firsts: list[Receiv
         if command.places[-1] >= before.places[0]:
             if command.places[0] > before.places[0]:
                 youngest[lane] = command
-        elif _was_held_by_a_dead_gateway(reading, command, event.at) or _was_handed_back(
-            reading, command, event.at
-        ):
+        elif _was_held_by_a_dead_gateway(reading, command, event.at):
             order.excused += 1
         else:
             what = (
@@ -168,20 +156,6 @@ def _was_held_by_a_dead_gateway(reading: Reading, command: Command, received: fl
         fault.name in DEATHS
         and fault.target in {one.node for one in holders if _met(one, fault.begin)}
         for fault in reading.disturbed(sent, received)
-    )
-
-
-def _was_handed_back(reading: Reading, command: Command, received: float) -> bool:
-    """Whether a direct message may have been given to a connection that was gone, or silent (R2).
-
-    What such a connection does not take goes elsewhere, and follows what was sent meanwhile.
-    """
-    sent = command.sends[0].at
-    silent = any(fault.name in SILENCES for fault in reading.disturbed(sent - HALF_OPEN, received))
-    earliest = sent - (HALF_OPEN if silent else JUST_NOW)
-    return command.kind == "direct" and any(
-        one.welcomed <= received and earliest <= one.closed <= received
-        for one in reading.of_user[command.to]
     )
 
 

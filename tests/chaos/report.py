@@ -120,7 +120,7 @@ def _counted(figures: Figures) -> str:
         f"{figures.unavailable} answers 503, {figures.unanswered} commands never answered; "
         f"{figures.received} messages received, {figures.filtered} repeats filtered, "
         f"{figures.in_flight} on their way to plain clients when their connections broke, "
-        f"{figures.excused} late after the death of a gateway or a connection, "
+        f"{figures.excused} late after the death of a gateway, "
         f"{figures.not_recovered} recoveries beyond what history keeps."
     )
 

@@ -230,8 +230,9 @@ def test_a_younger_message_first_is_reordered(story, kind, to):
     assert_only(REORDERED, story)
 
 
-def test_a_younger_message_first_is_reordered_also_across_two_gateways(story):
-    inversion(story, between=lambda: returns(story, 1))
+@pytest.mark.parametrize(("kind", "to"), [("broadcast", "t.a"), ("direct", "bob")])
+def test_a_younger_message_first_is_reordered_also_across_two_gateways(story, kind, to):
+    inversion(story, kind, to, between=lambda: returns(story, 1))
     assert_only(REORDERED, story)
 
 
