@@ -8,7 +8,13 @@ from itertools import takewhile
 from shared.messages.envelopes import DirectDelivery
 
 PARTITION_BYTES = 33_554_432
-"""What all mailboxes of one partition may hold, for whoever writes to users that do not exist."""
+"""What all mailboxes of one partition may take, for whoever writes to users that do not exist."""
+
+SENDER_BYTES = 4_194_304
+"""What one sender's messages may take in all mailboxes of one partition."""
+
+ENTRY_BYTES = 512
+"""What an entry takes beside its payload and metadata, so that many small ones are not free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +46,24 @@ class Mailbox:
         self.size += size_of(entry)
         self.senders[entry.from_user] += 1
 
-    def remove(self, message_id: str) -> int:
-        """Take an entry out; return its size."""
+    def remove(self, message_id: str) -> DirectDelivery:
+        """Take an entry out, and return it."""
         entry = self.entries.pop(message_id)
         self.size -= size_of(entry)
         self.senders[entry.from_user] -= 1
         if not self.senders[entry.from_user]:
             del self.senders[entry.from_user]
-        return size_of(entry)
+        return entry
 
 
 def size_of(entry: DirectDelivery) -> int:
-    """Return the bytes an entry counts for."""
+    """Return the bytes an entry counts for in its mailbox."""
     return len(entry.payload) + len(entry.metadata)
+
+
+def weight_of(entry: DirectDelivery) -> int:
+    """Return the bytes an entry counts for in its partition."""
+    return size_of(entry) + ENTRY_BYTES
 
 
 class Mailboxes:
@@ -60,7 +71,10 @@ class Mailboxes:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._size = 0
+        self._weight = 0
+        self._weights: Counter[str] = Counter()
+        """By sender."""
+
         self._boxes: dict[str, Mailbox] = {}
         self._leaving: dict[str, set[str]] = {}
 
@@ -72,7 +86,8 @@ class Mailboxes:
             not self.expired(entry, now_ms)
             and len(box.entries) < limits.messages
             and box.size + size_of(entry) <= limits.size
-            and self._size + size_of(entry) <= PARTITION_BYTES
+            and self._weight + weight_of(entry) <= PARTITION_BYTES
+            and self._weights[entry.from_user] + weight_of(entry) <= SENDER_BYTES
             and box.senders[entry.from_user] < limits.per_sender
         )
 
@@ -82,7 +97,8 @@ class Mailboxes:
         self._leaving.get(entry.target_user, set()).discard(entry.message_id)
         if entry.message_id not in box.entries:
             box.put(entry)
-            self._size += size_of(entry)
+            self._weight += weight_of(entry)
+            self._weights[entry.from_user] += weight_of(entry)
 
     def drain(self, user_id: str, *, now_ms: int) -> list[DirectDelivery]:
         """Return all that waits for a user and is not on its way already, in order.
@@ -107,7 +123,7 @@ class Mailboxes:
         for message_id in message_ids:
             leaving.discard(message_id)
             if box is not None and message_id in box.entries:
-                self._size -= box.remove(message_id)
+                self._remove(box, message_id)
         self._tidy(user_id)
 
     def stayed(self, user_id: str, message_id: str) -> None:
@@ -137,9 +153,16 @@ class Mailboxes:
         """Return a user's mailbox without what has expired; a new one is not kept yet."""
         box = self._boxes.get(user_id, Mailbox())
         for entry in [one for one in box.entries.values() if self.expired(one, now_ms)]:
-            self._size -= box.remove(entry.message_id)
+            self._remove(box, entry.message_id)
             self._leaving.get(user_id, set()).discard(entry.message_id)
         return box
+
+    def _remove(self, box: Mailbox, message_id: str) -> None:
+        entry = box.remove(message_id)
+        self._weight -= weight_of(entry)
+        self._weights[entry.from_user] -= weight_of(entry)
+        if not self._weights[entry.from_user]:
+            del self._weights[entry.from_user]
 
     def _tidy(self, user_id: str) -> None:
         if user_id in self._boxes and not self._boxes[user_id].entries:

@@ -218,11 +218,24 @@ def test_removing_what_is_not_here_changes_nothing():
 
 
 def test_all_mailboxes_of_a_partition_together_are_bounded(monkeypatch):
-    monkeypatch.setattr(mailbox, "PARTITION_BYTES", 8)
+    monkeypatch.setattr(mailbox, "PARTITION_BYTES", 2 * (mailbox.ENTRY_BYTES + 4))
+    post = Post()
+    assert post.store(payload=b"1234")
+    assert post.store(payload=b"1234", target_user="eve", from_user="carol")
+    assert not post.store(payload=b"1", target_user="zoe", from_user="dan")
+
+    post.drain(user_id="eve")
+
+    assert post.store(payload=b"1234", target_user="zoe", from_user="dan")
+
+
+def test_one_sender_cannot_fill_a_partition_for_the_others(monkeypatch):
+    monkeypatch.setattr(mailbox, "SENDER_BYTES", 2 * (mailbox.ENTRY_BYTES + 4))
     post = Post()
     assert post.store(payload=b"1234")
     assert post.store(payload=b"1234", target_user="eve")
     assert not post.store(payload=b"1", target_user="zoe")
+    assert post.store(payload=b"1234", target_user="zoe", from_user="carol")
 
     post.drain(user_id="eve")
 
@@ -235,6 +248,7 @@ def test_nothing_is_remembered_of_a_user_for_whom_nothing_waits_any_more():
     post.drain()
 
     assert (post.boxes._boxes, post.boxes._leaving) == ({}, {})
+    assert (post.boxes._weight, post.boxes._weights) == (0, {})
 
 
 def test_nothing_is_remembered_of_a_user_for_whom_nothing_ever_waited():
