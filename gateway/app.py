@@ -46,9 +46,8 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     answers = Answers()
     receipts = Packer(dropped=metrics.receipts_dropped.inc)
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics)
-    downlink = Downlink(
-        settings.node_id, Fanout(subscriptions), directs, answers, uplink, receipts, metrics
-    )
+    fanout = Fanout(subscriptions)
+    downlink = Downlink(settings.node_id, fanout, directs, answers, uplink, receipts, metrics)
     membership = Membership(
         broker, settings.node_id, uplink, downlink, receipts, metrics, subscriptions, connections
     )
@@ -58,6 +57,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
         subscriptions,
         connections,
         uplink,
+        fanout,
         directs,
         answers,
         membership,

@@ -1,5 +1,6 @@
 """One WebSocket as the rest of the node sees it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ REMEMBERED_MESSAGES = 256
 class Replay:
     """What a connection is given again of what it has missed, and what must wait for that (H3)."""
 
+    began_at: float
     running: int = 0
     later: list[tuple[TopicDelivery, bytes]] = field(default_factory=list)
     size: int = 0
@@ -86,19 +88,37 @@ class Connection:
 
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
-        self._replay = self._replay or Replay()
+        self._replay = self._replay or Replay(time.monotonic())
         self._replay.running += 1
 
     def goes_on(self, topic: str, epoch: str, offset: int) -> None:
         """Learn that the client has all of a topic up to here, and gets all that follows."""
         self._written.claim(topic, epoch, offset)
 
-    def write_missed(self, deliveries: list[TopicDelivery]) -> None:
-        """Write what a replay brings, but for what another one has brought before."""
+    def write_missed(
+        self, deliveries: list[TopicDelivery], given_at: Callable[[str], float | None]
+    ) -> None:
+        """Write what a replay brings, but for what was written here before.
+
+        ``given_at`` tells when this node has written a broadcast, by its id.
+        """
         missed = [one for one in deliveries if not self._written.covers(one)]
         for one in missed:
             self._written.add(one)
-        self.reply([topic_delivery(one) for one in missed if one.except_connection != self.id])
+        self.reply(
+            [
+                topic_delivery(one)
+                for one in missed
+                if one.except_connection != self.id
+                and not self._came_live(one.topic, given_at(one.message_id))
+            ]
+        )
+
+    def _came_live(self, topic: str, at: float | None) -> bool:
+        """Whether what the node has written then was written here, and not kept back."""
+        if at is None or self._replay is None or at >= self._replay.began_at:
+            return False
+        return self.session.wanted(topic, at)
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
         """Write of what was kept back what is still wanted, and go on as usual."""

@@ -1,5 +1,7 @@
 """From one delivery to many sockets: one frame is built once and given to all."""
 
+import time
+
 from gateway.connection import Connection
 from gateway.core.subscriptions import Subscriptions
 from gateway.outbox import text_frame
@@ -17,6 +19,14 @@ class Fanout:
         self._subscriptions = subscriptions
         self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
         self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
+        self._given_at: Recent[str, float] = Recent(MAX_REMEMBERED)
+
+    def given_at(self, message_id: str) -> float | None:
+        """Return when a kept broadcast was written, as far as is remembered.
+
+        It was written to the connections that wanted it before that moment.
+        """
+        return self._given_at.get(message_id)
 
     def to_topic(self, delivery: TopicDelivery, partition: int, asked_at: float = 0.0) -> int:
         """Write a broadcast to all who want it; return to how many it was written.
@@ -42,6 +52,9 @@ class Fanout:
             wanting = {one for one in wanting if _takes_snapshot(one, delivery.only_connection)}
         elif delivery.replayed:
             wanting = {one for one in wanting if one.session.wanted(delivery.topic, asked_at)}
+        if delivery.offset:
+            at = asked_at if delivery.replayed else time.monotonic()
+            self._given_at.put(delivery.message_id, at)
         frame = text_frame(frames.topic_delivery(delivery))
         spared = delivery.except_connection
         return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))

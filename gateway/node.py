@@ -8,6 +8,7 @@ from gateway.core.connections import Connections
 from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
+from gateway.fanout import Fanout
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.tokens import TokenVerifier
@@ -24,6 +25,7 @@ class Node:
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]
     uplink: Uplink
+    fanout: Fanout
     directs: Directs
     answers: Answers
     membership: Membership

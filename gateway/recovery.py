@@ -91,7 +91,7 @@ class Recovery:
     async def _read(self, source: Source) -> None:
         while source.page is not None and source.pattern in self._connection.session.patterns:
             await self._connection.drained()
-            self._connection.write_missed(source.page.messages)
+            self._connection.write_missed(source.page.messages, self._node.fanout.given_at)
             if not source.page.more:
                 return
             await self._turn_page(source)

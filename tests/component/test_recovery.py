@@ -110,6 +110,21 @@ async def test_what_was_replayed_on_this_connection_is_not_replayed_again(place:
     assert not await bob.told()
 
 
+async def test_what_came_live_on_this_connection_is_not_replayed_there(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await say_often(alice, "chat.a", 1, 2)
+    await bob.subscribe("chat.*")
+    await say_often(alice, "chat.a", 3, 4)
+    assert payloads(await bob.hears(2)) == [3, 4]
+
+    details = await recover(bob, {"chat.a": EVERYTHING})
+    assert details["recovered"] == {"chat.a": True}
+    assert payloads(await bob.told()) == [1, 2]
+    carol = await place.connect("carol")
+    await recover(carol, {"chat.a": EVERYTHING})
+    assert payloads(await carol.told()) == [1, 2, 3, 4]
+
+
 async def test_a_later_recovery_from_further_back_brings_what_the_first_left_out(
     place: Place,
 ) -> None:
