@@ -7,13 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from standalone.private_rabbitmq import PrivateRabbitMQ
-from tests.chaos.broker import ContainerRabbitMQ
 from tests.chaos.clients import Habits
 from tests.chaos.faults import FAULTS
 from tests.chaos.reading import Limits
 from tests.chaos.report import json_lines, markdown
 from tests.chaos.scenario import Plan, run
+from tests.support.broker import troubled
 
 SHOWN = 40
 
@@ -44,14 +43,10 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     return plan, asked
 
 
-def _rabbitmq(image: str | None) -> PrivateRabbitMQ | ContainerRabbitMQ:
-    return ContainerRabbitMQ(image) if image else PrivateRabbitMQ()
-
-
 def main() -> None:
     """Carry out what was asked for; exit with 1 if a promise was broken."""
     plan, asked = _plan()
-    with tempfile.TemporaryDirectory() as temporary, _rabbitmq(asked.image) as rabbitmq:
+    with tempfile.TemporaryDirectory() as temporary, troubled(asked.image) as rabbitmq:
         logs = asked.logs or Path(temporary)
         logs.mkdir(parents=True, exist_ok=True)
         outcome = asyncio.run(run(plan, rabbitmq, logs, _say))

@@ -10,8 +10,8 @@ import pytest
 from shared.broker.ports import Channel, Queue, QueueKind
 from shared.broker.rabbitmq import CLOSE_TIMEOUT, PUBLISH_TIMEOUT, RabbitMQBroker
 from shared.errors import BrokerUnavailable
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from tests.support.bench import Bench, Reader, numbers, to
+from tests.support.broker import Troubled
 from tests.support.rabbitmq import Relay, delete_queues
 
 pytestmark = pytest.mark.rabbitmq
@@ -141,7 +141,7 @@ async def test_a_channel_whose_queue_is_deleted_is_lost(rabbitmq_url: str, kind:
 
 
 async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
-    rabbitmq: PrivateRabbitMQ, queue: Queue
+    rabbitmq: Troubled, queue: Queue
 ) -> None:
     connection = await RabbitMQBroker(rabbitmq.url).connect("test")
     channel = await connection.channel()
@@ -164,7 +164,7 @@ async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
 
 
 async def test_a_killed_broker_loses_connections_but_nothing_it_took_for_a_partition(
-    rabbitmq: PrivateRabbitMQ, mortal: Bench
+    rabbitmq: Troubled, mortal: Bench
 ) -> None:
     partition = mortal.queue(QueueKind.PARTITION)
     channel = await declare_for_good(mortal, partition)
@@ -179,7 +179,7 @@ async def test_a_killed_broker_loses_connections_but_nothing_it_took_for_a_parti
 
 
 async def test_a_killed_broker_loses_no_record_that_it_confirmed(
-    rabbitmq: PrivateRabbitMQ, mortal: Bench
+    rabbitmq: Troubled, mortal: Bench
 ) -> None:
     log = mortal.queue(QueueKind.LOG, max_bytes=100_000_000)
     channel = await declare_for_good(mortal, log)
@@ -194,7 +194,7 @@ async def test_a_killed_broker_loses_no_record_that_it_confirmed(
 
 
 async def test_what_waits_when_the_broker_is_killed_still_moves_to_the_dead_letters(
-    rabbitmq: PrivateRabbitMQ, mortal: Bench
+    rabbitmq: Troubled, mortal: Bench
 ) -> None:
     dead = mortal.queue(QueueKind.KEPT)
     waiting = mortal.queue(QueueKind.KEPT, ttl_ms=2_000, dead_letters=dead.name)
@@ -210,7 +210,7 @@ async def test_what_waits_when_the_broker_is_killed_still_moves_to_the_dead_lett
 
 
 @pytest.fixture
-async def mortal(rabbitmq: PrivateRabbitMQ) -> AsyncIterator[Bench]:
+async def mortal(rabbitmq: Troubled) -> AsyncIterator[Bench]:
     bench = Bench(RabbitMQBroker(rabbitmq.url), rabbitmq.kill)
     yield bench
     for connection in bench.connections:
@@ -227,7 +227,7 @@ async def declare_for_good(mortal: Bench, *queues: Queue) -> Channel:
     return channel
 
 
-async def kill_and_restart(rabbitmq: PrivateRabbitMQ, mortal: Bench) -> None:
+async def kill_and_restart(rabbitmq: Troubled, mortal: Bench) -> None:
     mortal.cut()
     await within(10, asyncio.gather(*(connection.lost() for connection in mortal.connections)))
     await asyncio.to_thread(rabbitmq.restart)
