@@ -29,7 +29,9 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--without", action="append", default=[], choices=["acks", "recover"])
     parser.add_argument("--sabotage", default="", choices=["lost", "doubled", "reordered"])
     parser.add_argument("--out", type=Path, help="append a JSON line for each fault to this file")
-    parser.add_argument("--image", help="RabbitMQ in a container of this image, by Docker")
+    parser.add_argument(
+        "--image", default="", help="RabbitMQ in a container of this image, by Docker"
+    )
     parser.add_argument("--logs", type=Path, help="keep the logs of the processes here")
     asked = parser.parse_args()
     plan = Plan(
@@ -39,6 +41,7 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
         habits=Habits(acks="acks" not in asked.without, recover="recover" not in asked.without),
         limits=Limits(history="recover" not in asked.without),
         sabotage=asked.sabotage,
+        image=asked.image,
     )
     return plan, asked
 
@@ -46,7 +49,7 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
 def main() -> None:
     """Carry out what was asked for; exit with 1 if a promise was broken."""
     plan, asked = _plan()
-    with tempfile.TemporaryDirectory() as temporary, troubled(asked.image) as rabbitmq:
+    with tempfile.TemporaryDirectory() as temporary, troubled(plan.image) as rabbitmq:
         logs = asked.logs or Path(temporary)
         logs.mkdir(parents=True, exist_ok=True)
         outcome = asyncio.run(run(plan, rabbitmq, logs, _say))

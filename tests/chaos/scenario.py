@@ -50,6 +50,8 @@ class Plan:
     size: Size = field(default_factory=Size)
     limits: Limits = field(default_factory=Limits)
     sabotage: str = ""
+    image: str = ""
+    """Of what RabbitMQ's container is made; none for an installed RabbitMQ."""
 
 
 @dataclass(frozen=True)
