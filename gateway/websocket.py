@@ -17,13 +17,16 @@ MAX_FRAME_BYTES = 1_048_576
 logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
-def _says_nothing_of_a_request(record: logging.LogRecord) -> bool:
-    """Whether a line may be logged: a request that cannot be parsed may hold a token, too."""
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a line may be logged: a request that cannot be parsed may hold a token, too.
+
+    And a client may go at any moment; before its upgrade nothing needs to end with it.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, BadHttpMessage)
+    return not isinstance(error, BadHttpMessage | ConnectionError)
 
 
-logging.getLogger("aiohttp.server").addFilter(_says_nothing_of_a_request)
+logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
 
 NODE = web.AppKey("node", Node)
 

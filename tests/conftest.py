@@ -4,13 +4,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.support.broker import Troubled, troubled
 from tests.support.rabbitmq import NoRabbitMQ, any_rabbitmq, can_run_privately
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--image", help="every RabbitMQ in a container of this image, by Docker")
+
+
 @pytest.fixture(scope="session")
-def rabbitmq_url() -> Iterator[str]:
+def image(request: pytest.FixtureRequest) -> str | None:
+    """Of what RabbitMQ containers are made, instead of using what there is."""
+    # Without a default pytest would fail when this file was not there yet as options were read.
+    asked = request.config.getoption("image", None)
+    return str(asked) if asked else None
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(image: str | None) -> Iterator[str]:
     """The RabbitMQ that all tests share; choose random names on it."""
+    if image:
+        with troubled(image) as node:
+            yield node.url
+        return
     try:
         with any_rabbitmq() as url:
             yield url
@@ -19,9 +35,9 @@ def rabbitmq_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def rabbitmq() -> Iterator[PrivateRabbitMQ]:
+def rabbitmq(image: str | None) -> Iterator[Troubled]:
     """A node of the module's own, to be killed and restarted; leave it running."""
-    if not can_run_privately():
+    if not image and not can_run_privately():
         pytest.fail("A RabbitMQ that tests may kill is needed: install rabbitmq-server")
-    with PrivateRabbitMQ() as node:
+    with troubled(image) as node:
         yield node

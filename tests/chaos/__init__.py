@@ -14,6 +14,7 @@
     proxy.py      its wires            report.py     the verdict for people
     faults.py     every trouble        __main__.py   ``python -m tests.chaos --seed 1 --minutes 5``
     sabotage.py   a broken promise     test_chaos.py a few minutes of it, with fixed seeds
+                                       test_faults_disturb.py  that no fault does nothing
 
 What is PURE awaits nothing, reads no clock and opens no socket.
 """

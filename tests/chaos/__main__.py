@@ -7,13 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from standalone.private_rabbitmq import PrivateRabbitMQ
-from tests.chaos.broker import ContainerRabbitMQ
 from tests.chaos.clients import Habits
 from tests.chaos.faults import FAULTS
 from tests.chaos.reading import Limits
 from tests.chaos.report import json_lines, markdown
 from tests.chaos.scenario import Plan, run
+from tests.support.broker import troubled
 
 SHOWN = 40
 
@@ -30,7 +29,9 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--without", action="append", default=[], choices=["acks", "recover"])
     parser.add_argument("--sabotage", default="", choices=["lost", "doubled", "reordered"])
     parser.add_argument("--out", type=Path, help="append a JSON line for each fault to this file")
-    parser.add_argument("--image", help="RabbitMQ in a container of this image, by Docker")
+    parser.add_argument(
+        "--image", default="", help="RabbitMQ in a container of this image, by Docker"
+    )
     parser.add_argument("--logs", type=Path, help="keep the logs of the processes here")
     asked = parser.parse_args()
     plan = Plan(
@@ -40,18 +41,15 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
         habits=Habits(acks="acks" not in asked.without, recover="recover" not in asked.without),
         limits=Limits(history="recover" not in asked.without),
         sabotage=asked.sabotage,
+        image=asked.image,
     )
     return plan, asked
-
-
-def _rabbitmq(image: str | None) -> PrivateRabbitMQ | ContainerRabbitMQ:
-    return ContainerRabbitMQ(image) if image else PrivateRabbitMQ()
 
 
 def main() -> None:
     """Carry out what was asked for; exit with 1 if a promise was broken."""
     plan, asked = _plan()
-    with tempfile.TemporaryDirectory() as temporary, _rabbitmq(asked.image) as rabbitmq:
+    with tempfile.TemporaryDirectory() as temporary, troubled(plan.image) as rabbitmq:
         logs = asked.logs or Path(temporary)
         logs.mkdir(parents=True, exist_ok=True)
         outcome = asyncio.run(run(plan, rabbitmq, logs, _say))

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from standalone.local_cluster import LocalCluster, Service
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from standalone.tokens import development_token
 from tests.chaos.stuck import KEPT
+from tests.support.broker import Troubled
 from tests.support.cluster import metric, url_of
 
 WELCOME_SECONDS = 10.0
@@ -129,14 +129,14 @@ def pids(cluster: LocalCluster) -> dict[str, int]:
     return {one.node_id: one.pid for one in cluster.services if one.running}
 
 
-def depths(rabbitmq: PrivateRabbitMQ) -> dict[str, int]:
+def depths(rabbitmq: Troubled) -> dict[str, int]:
     """Return how many messages each queue holds."""
     told = rabbitmq.ctl("list_queues", "--no-table-headers", "name", "messages")
     rows = (line.rsplit("\t", 1) for line in told.splitlines() if "\t" in line)
     return {name: int(messages) for name, messages in rows}
 
 
-async def nothing_waits(rabbitmq: PrivateRabbitMQ, seconds: float = 60) -> None:
+async def nothing_waits(rabbitmq: Troubled, seconds: float = 60) -> None:
     """Wait until no queue holds anything for longer than a moment, but for those that keep."""
     waiting: set[str] = set()
 

@@ -166,10 +166,13 @@ class Fault:
     seconds: tuple[float, float]
     """How long it holds, from and to."""
 
+    def targets(self, world: World) -> list[str]:
+        """Return the names of all of its kind."""
+        return [one for one in world.size.nodes if one.startswith(self.kind)] or [RABBITMQ]
+
     async def strike(self, world: World, recorder: Recorder, rng: random.Random) -> None:
         """Inject it into one of its kind, hold it, and undo it."""
-        nodes = [one for one in world.size.nodes if one.startswith(self.kind)] or [RABBITMQ]
-        node, seconds = rng.choice(nodes), rng.uniform(*self.seconds)
+        node, seconds = rng.choice(self.targets(world)), rng.uniform(*self.seconds)
         recorder.note(FaultBegan(recorder.now(), self.name, node))
         try:
             async with self.trouble(Victim(node, world, recorder)):

@@ -1,7 +1,8 @@
 """A wire that can be cut, slowed down, or fall silent."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 CHUNK = 65_536
@@ -18,6 +19,7 @@ class Proxy:
         self._flowing.set()
         self._delay = 0.0
         self._refusing = False
+        self._held = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -30,6 +32,16 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """How many connections it carries."""
+        return len(self._ends) // 2
+
+    @property
+    def held(self) -> int:
+        """How many bytes it has taken from one end and not passed to the other."""
+        return self._held
 
     def cut(self) -> None:
         """Reset every connection, and each new one until ``heal``."""
@@ -81,12 +93,21 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
-                if self._delay:
-                    await asyncio.sleep(self._delay)
-                await self._flowing.wait()
-                writer.write(data)
-                await writer.drain()
+                with self._holding(len(data)):
+                    if self._delay:
+                        await asyncio.sleep(self._delay)
+                    await self._flowing.wait()
+                    writer.write(data)
+                    await writer.drain()
             await self._flowing.wait()
             writer.close()  # a process that has ended leaves no half of its sockets open
             return
         writer.transport.abort()
+
+    @contextmanager
+    def _holding(self, size: int) -> Iterator[None]:
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size

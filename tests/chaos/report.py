@@ -87,10 +87,9 @@ def command(outcome: Outcome) -> str:
         f" --without {name}" for name in ("acks", "recover") if not getattr(plan.habits, name)
     )
     sabotage = f" --sabotage {plan.sabotage}" if plan.sabotage else ""
-    minutes = f"{plan.seconds / 60:g}"
-    return (
-        f"python -m tests.chaos --seed {plan.seed} --minutes {minutes}{faults}{missing}{sabotage}"
-    )
+    image = f" --image {plan.image}" if plan.image else ""
+    asked = f"--seed {plan.seed} --minutes {plan.seconds / 60:g}"
+    return f"python -m tests.chaos {asked}{image}{faults}{missing}{sabotage}"
 
 
 HEAD = (

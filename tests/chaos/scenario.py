@@ -10,7 +10,6 @@ from pathlib import Path
 import aiohttp
 
 from standalone.local_cluster import NotStarted
-from tests.chaos.broker import Troubled
 from tests.chaos.cast import Cast, Load
 from tests.chaos.checker import Verdict, check
 from tests.chaos.clients import Habits
@@ -20,6 +19,7 @@ from tests.chaos.reading import Limits
 from tests.chaos.recorder import Recorder
 from tests.chaos.violations import Breach
 from tests.chaos.world import Size, World
+from tests.support.broker import Troubled
 
 GATHER_SECONDS = 60.0
 FINISH_SECONDS = 150.0
@@ -50,6 +50,8 @@ class Plan:
     size: Size = field(default_factory=Size)
     limits: Limits = field(default_factory=Limits)
     sabotage: str = ""
+    image: str = ""
+    """Of what RabbitMQ's container is made; none for an installed RabbitMQ."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import pytest
 
 from realtime_client import Client, CommandFailed
 from standalone.local_cluster import LocalCluster
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from tests.chaos.bars import Socket, http, nothing_waits, open_socket, say, urls
+from tests.support.broker import Troubled
 from tests.support.cluster import Hearing, clients, eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
@@ -200,7 +200,7 @@ def added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 async def test_who_reconnects_all_the_time_misses_nothing(
-    cluster: LocalCluster, rabbitmq: PrivateRabbitMQ, scale: int
+    cluster: LocalCluster, rabbitmq: Troubled, scale: int
 ) -> None:
     names = [f"restless-{number}" for number in range(USERS)]
     # One connection each: an answer waits for those before it (R1), and these are slow ones.

@@ -26,9 +26,9 @@ from shared.messages.envelopes import (
 )
 from shared.partitions import partition_of
 from standalone.local_cluster import LocalCluster
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from tests.chaos.bars import depths, nothing_waits, pids, say, urls
 from tests.chaos.junk import JunkYard
+from tests.support.broker import Troubled
 from tests.support.cluster import Hearing, balanced, clients, eventually
 from tests.support.talk import Talk
 
@@ -44,7 +44,7 @@ IGNORED = {"inbox": "bad deliveries", "direct": "bad deliveries", "answers": "ba
 
 
 @asynccontextmanager
-async def bus(rabbitmq: PrivateRabbitMQ) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+async def bus(rabbitmq: Troubled) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
     """Yield a channel of somebody who may publish anywhere."""
     async with await aio_pika.connect(rabbitmq.url) as connection, connection.channel() as channel:
         yield channel
@@ -123,7 +123,7 @@ async def undisturbed(
 
 
 async def test_ten_thousand_bad_envelopes_end_no_process_and_delay_no_good_message(
-    cluster: LocalCluster, rabbitmq: PrivateRabbitMQ, scale: int
+    cluster: LocalCluster, rabbitmq: Troubled, scale: int
 ) -> None:
     await asyncio.gather(balanced(cluster, "router"), balanced(cluster, "presence_service"))
     before, yard = pids(cluster), JunkYard(SEED)
@@ -242,7 +242,7 @@ SENSELESS: dict[str, tuple[str, list[bytes]]] = {
 
 @pytest.mark.parametrize(("kind", "bodies"), SENSELESS.values(), ids=SENSELESS)
 async def test_what_can_be_read_and_makes_no_sense_ends_no_process(
-    cluster: LocalCluster, rabbitmq: PrivateRabbitMQ, kind: str, bodies: list[bytes]
+    cluster: LocalCluster, rabbitmq: Troubled, kind: str, bodies: list[bytes]
 ) -> None:
     await asyncio.gather(balanced(cluster, "router"), balanced(cluster, "presence_service"))
     before = pids(cluster)

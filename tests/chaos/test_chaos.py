@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from tests.chaos.cast import Load
 from tests.chaos.report import markdown
 from tests.chaos.scenario import Outcome, Plan, run
 from tests.chaos.violations import Breach
 from tests.chaos.world import Size
+from tests.support.broker import Troubled, troubled
 from tests.support.rabbitmq import can_run_privately
 
 pytestmark = pytest.mark.rabbitmq
@@ -34,14 +34,14 @@ SMALL = replace(
 
 
 @pytest.fixture
-def rabbitmq() -> Iterator[PrivateRabbitMQ]:
+def rabbitmq(image: str | None) -> Iterator[Troubled]:
     """A node of its own for each run: what one leaves behind is no part of the next."""
-    assert can_run_privately()
-    with PrivateRabbitMQ() as node:
+    assert image or can_run_privately()
+    with troubled(image) as node:
         yield node
 
 
-async def outcome_of(plan: Plan, rabbitmq: PrivateRabbitMQ, logs: Path) -> Outcome:
+async def outcome_of(plan: Plan, rabbitmq: Troubled, logs: Path) -> Outcome:
     outcome = await run(plan, rabbitmq, logs, print)
     print(outcome.verdict, markdown(outcome), sep="\n\n")  # noqa: T201 - for whom it may concern
     return outcome
@@ -59,7 +59,7 @@ async def outcome_of(plan: Plan, rabbitmq: PrivateRabbitMQ, logs: Path) -> Outco
     ids=["services", "rabbitmq"],
 )
 async def test_nothing_is_lost_doubled_or_reordered_while_one_fault_follows_another(
-    rabbitmq: PrivateRabbitMQ, tmp_path: Path, seconds: float, faults: tuple[str, ...]
+    rabbitmq: Troubled, tmp_path: Path, seconds: float, faults: tuple[str, ...]
 ) -> None:
     plan = replace(PLAN, seconds=seconds, faults=faults)
     outcome = await outcome_of(plan, rabbitmq, tmp_path)
@@ -69,7 +69,7 @@ async def test_nothing_is_lost_doubled_or_reordered_while_one_fault_follows_anot
 
 @pytest.mark.parametrize("breach", [Breach.LOST, Breach.DOUBLED, Breach.REORDERED])
 async def test_a_promise_that_is_broken_on_purpose_is_seen(
-    rabbitmq: PrivateRabbitMQ, tmp_path: Path, breach: Breach
+    rabbitmq: Troubled, tmp_path: Path, breach: Breach
 ) -> None:
     outcome = await outcome_of(replace(SMALL, sabotage=breach.value), rabbitmq, tmp_path)
     assert breach in outcome.verdict.kinds, outcome.verdict  # a hole shows in the offsets, too
@@ -77,7 +77,7 @@ async def test_a_promise_that_is_broken_on_purpose_is_seen(
 
 
 async def test_without_a_fault_there_is_nothing_to_complain_of(
-    rabbitmq: PrivateRabbitMQ, tmp_path: Path
+    rabbitmq: Troubled, tmp_path: Path
 ) -> None:
     outcome = await outcome_of(SMALL, rabbitmq, tmp_path)
     assert outcome.good, outcome.verdict

@@ -12,8 +12,8 @@ from typing import Self
 from yarl import URL
 
 from standalone.local_cluster import LocalCluster, Service
-from tests.chaos.broker import Troubled
 from tests.chaos.proxy import Proxy
+from tests.support.broker import Troubled
 from tests.support.cluster import free_ports
 
 DEPTH_SAMPLES = 3

@@ -6,7 +6,7 @@ import pytest
 
 from realtime_client import Client
 from standalone.local_cluster import LocalCluster, Service
-from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.support.broker import Troubled
 from tests.support.cluster import Hearing, clients, metric, url_of
 from tests.support.talk import RESUME_SECONDS, SLACK_SECONDS, talk_while
 
@@ -41,7 +41,7 @@ async def test_a_killed_owner_is_replaced_and_every_command_is_answered(
 
 
 async def test_a_killed_rabbitmq_that_returns_is_used_again_and_no_socket_is_closed(
-    cluster: LocalCluster, rabbitmq: PrivateRabbitMQ
+    cluster: LocalCluster, rabbitmq: Troubled
 ) -> None:
     async def kill_and_restart() -> None:
         await asyncio.to_thread(rabbitmq.kill)

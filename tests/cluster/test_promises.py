@@ -7,8 +7,8 @@ import pytest
 
 from realtime_client import Client, connect
 from standalone.local_cluster import LocalCluster
-from standalone.private_rabbitmq import PrivateRabbitMQ
 from standalone.tokens import development_token
+from tests.support.broker import Troubled
 from tests.support.cluster import (
     Hearing,
     balanced,
@@ -109,7 +109,7 @@ async def test_each_broadcast_reaches_a_connection_once_and_in_order(
 
 
 async def test_nodes_without_interest_get_no_delivery_at_all(
-    rabbitmq: PrivateRabbitMQ, tmp_path: Path
+    rabbitmq: Troubled, tmp_path: Path
 ) -> None:
     rabbitmq.ctl("add_vhost", "four")
     rabbitmq.ctl("set_permissions", "-p", "four", "guest", ".*", ".*", ".*")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from standalone.local_cluster import LocalCluster
-from standalone.private_rabbitmq import PrivateRabbitMQ
+from tests.support.broker import Troubled
 from tests.support.cluster import balanced, eventually, make_cluster, partitions
 from tests.support.talk import talk_while
 
@@ -20,7 +20,7 @@ SLACK_SECONDS = 5.0
 
 
 @pytest.fixture
-def small(rabbitmq: PrivateRabbitMQ, tmp_path: Path) -> Iterator[LocalCluster]:
+def small(rabbitmq: Troubled, tmp_path: Path) -> Iterator[LocalCluster]:
     """Two gateways, one router, one presence service."""
     rabbitmq.ctl("add_vhost", tmp_path.name)
     rabbitmq.ctl("set_permissions", "-p", tmp_path.name, "guest", ".*", ".*", ".*")

@@ -1,10 +1,15 @@
 """How a client comes in, or is refused (S1, S2)."""
 
+import asyncio
 from collections.abc import Iterable
 
 import pytest
+from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
+from gateway import websocket
+from gateway.core.handshake import Offer
+from gateway.node import Node
 from tests.component.conftest import Start
 from tests.support.embedded import Place, Talk, token
 
@@ -232,4 +237,28 @@ async def test_a_plain_request_is_refused_without_a_stack_trace(
         body = await answer.text()
         assert 400 <= answer.status < 500
         assert "Traceback" not in body
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("credential", [token("alice"), FORGED], ids=["good token", "bad token"])
+async def test_a_client_that_has_gone_before_its_upgrade_leaves_no_stack_trace(
+    place: Place,
+    credential: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serving: list[asyncio.Task[None]] = []
+    check = websocket._checked_offer
+
+    def check_too_late(request: web.Request, node: Node) -> Offer:
+        serving.append(request.task)
+        assert request.transport is not None
+        request.transport.abort()
+        return check(request, node)
+
+    monkeypatch.setattr(websocket, "_checked_offer", check_too_late)
+    with pytest.raises(ClientError):
+        await knock(place, ("Origin", "http://localhost"), credential=credential)
+    await asyncio.wait(serving, timeout=60)
+    assert serving[0].done()
     assert "Traceback" not in caplog.text

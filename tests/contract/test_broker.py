@@ -6,7 +6,7 @@ import pytest
 
 from shared.broker.ports import Address, QueueKind
 from shared.errors import BrokerUnavailable, Refused, Unroutable
-from tests.support.bench import Bench, Reader, numbers, send, settle, soon, to
+from tests.support.bench import PATIENCE_SECONDS, Bench, Reader, numbers, send, settle, soon, to
 
 PARTITION, KEPT, EXCLUSIVE = QueueKind.PARTITION, QueueKind.KEPT, QueueKind.EXCLUSIVE
 
@@ -99,7 +99,7 @@ async def test_receive_is_never_called_inside_a_publish(broker: Bench) -> None:
 
     await channel.publish(b"one", to(queue))
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await callers.get() is not asyncio.current_task()
 
 

@@ -13,7 +13,7 @@ from shared.broker import memory_queues
 from shared.broker.memory import MemoryBroker
 from shared.broker.ports import Channel, Queue, QueueKind
 from shared.errors import BrokerUnavailable, Refused, Unroutable
-from tests.support.bench import Bench, Reader, numbers, send, settle, soon, to
+from tests.support.bench import PATIENCE_SECONDS, Bench, Reader, numbers, send, settle, soon, to
 
 KEPT = QueueKind.KEPT
 TTL_MS = 600
@@ -147,7 +147,7 @@ async def test_a_full_queue_whose_messages_move_refuses_until_they_have_moved(
 
     assert await reader.bodies(2) == numbers(2)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await publish_at_last(channel, b"2", queue)
     assert await reader.bodies(1) == [b"2"]
 
@@ -175,7 +175,7 @@ async def test_a_queue_that_nobody_consumes_expires_with_all_that_waits_in_it(
     await leaving.close()
 
     for queue in (left, unused):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await publish_until_it_is_gone(broker, queue)
 
     await channel.publish(b"still there", to(consumed))

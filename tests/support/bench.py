@@ -16,6 +16,9 @@ from shared.broker.ports import (
     Start,
 )
 
+PATIENCE_SECONDS = 60.0
+"""For what must happen and says when: only a test that fails waits so long."""
+
 
 class Bench:
     """A broker, and what one test does with it."""
@@ -61,7 +64,7 @@ class Reader:
         return self
 
     async def take(self, number: int) -> list[Arrived]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return [await self.arrived.get() for _ in range(number)]
 
     async def bodies(self, number: int) -> list[bytes]:
@@ -91,5 +94,5 @@ async def settle(broker: Bench) -> None:
 
 
 async def soon(event: object) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await event  # type: ignore[misc]

@@ -1,13 +1,14 @@
 """The RabbitMQ that is troubled: a private node, or a container of any version."""
 
 import time
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
 import docker  # type: ignore[import-untyped]  # its stubs are not worth a dependency
 from docker.models.containers import Container  # type: ignore[import-untyped]
 
-from standalone.private_rabbitmq import START_TIMEOUT, speaks_amqp
+from standalone.private_rabbitmq import START_TIMEOUT, PrivateRabbitMQ, speaks_amqp
 from tests.support.cluster import free_ports
 
 
@@ -35,6 +36,11 @@ class Troubled(Protocol):
 
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl``; return what it prints."""
+
+
+def troubled(image: str | None) -> "AbstractContextManager[Troubled]":
+    """Return a node in a container of this image, or a private one; it runs inside the context."""
+    return ContainerRabbitMQ(image) if image else PrivateRabbitMQ()
 
 
 class ContainerRabbitMQ:
@@ -89,13 +95,19 @@ class ContainerRabbitMQ:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while not speaks_amqp("127.0.0.1", self._port):
-            assert time.monotonic() < deadline, "the container does not serve"
+            assert time.monotonic() < deadline, self._running.logs(tail=20).decode()
             time.sleep(0.1)
 
     def __enter__(self) -> Self:
         published = {"5672/tcp": ("127.0.0.1", self._port)}
-        self._container = self._engine.containers.run(self._image, ports=published, detach=True)
-        self._wait_until_ready()
+        if not self._engine.images.list(self._image):
+            self._engine.images.pull(self._image)
+        self._container = self._engine.containers.create(self._image, ports=published)
+        try:
+            self.restart()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
