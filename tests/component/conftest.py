@@ -9,6 +9,7 @@ import pytest
 import uvloop
 from pytest_aiohttp import AiohttpClient
 
+from gateway import membership
 from shared import clock
 from tests.support.embedded import EmbeddedServer, Place
 
@@ -27,6 +28,12 @@ class Clock:
 def pytest_asyncio_loop_factories() -> dict[str, Any]:
     """Run as the service does."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _hear_goodbyes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one loop, and over a broker in memory, every owner hears of a leaving node at once."""
+    monkeypatch.setattr(membership, "QUIET_SECONDS", membership.POLL_SECONDS)
 
 
 @pytest.fixture
