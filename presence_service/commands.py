@@ -92,6 +92,7 @@ class PresenceOwner(MailOwner):
     def _route(self, answers: str, command: RouteDirectMessage, now_ms: int) -> None:
         used = self._used(command, now_ms)
         user_id = command.target_user
+        known = used is not None and used.message_id != command.message_id
         delivery = DirectDelivery(
             message_id=used.message_id if used else command.message_id,
             target_user=user_id,
@@ -101,11 +102,11 @@ class PresenceOwner(MailOwner):
             sent_at_ms=self._stamp(now_ms),
             ask=command.message_id,
             report_to=answers,
-            nodes=self._nodes_for(user_id),
+            nodes=self._nodes_for(user_id, may_wait=command.ttl != 0 and not known),
             ttl=command.ttl,
-            known=used is not None and used.message_id != command.message_id,
+            known=known,
         )
-        if delivery.known:
+        if known:
             if not self._give(delivery):
                 self._answer_stored(delivery, queued=True)
         elif self._must_wait(delivery, now_ms) or not self._give(delivery):
@@ -160,7 +161,8 @@ class PresenceOwner(MailOwner):
     ) -> None:
         """Give a message to the nodes that may have its user, but for those that returned it."""
         user_id = delivery.target_user
-        nodes = [one for one in self._nodes_for(user_id, returned) if one not in returned]
+        may_have_it = self._nodes_for(user_id, may_wait=delivery.ttl != 0)
+        nodes = [one for one in may_have_it if one not in returned]
         again = replace(delivery, nodes=nodes, connection_id="")
         if self._is_held(again, now_ms) or not self._give(again, accepted=True):
             self._keep(again, now_ms)

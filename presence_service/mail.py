@@ -1,7 +1,6 @@
 """One partition's direct messages: what waits for whom, and what is being handed to nodes."""
 
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -69,11 +68,15 @@ class MailOwner(PeopleOwner[Given]):
         held_by = self.directory.nodes_of(user_id) & self._leases.alive.keys()
         return held_by - self._full.get(user_id, set())
 
-    def _nodes_for(self, user_id: str, returned: AbstractSet[str] = frozenset()) -> list[str]:
-        """Return the nodes that hold the user, or may: those that have not reported yet."""
-        alive = self._leases.alive.keys()
-        unsure = alive - self.directory.reported - returned
-        return sorted(self._open_nodes(user_id) | unsure)
+    def _nodes_for(self, user_id: str, *, may_wait: bool = True) -> list[str]:
+        """Return the nodes that hold the user, or may: those that have not reported yet.
+
+        If no node is known to, what may wait is for none: whoever has the user will say so.
+        """
+        known = self._open_nodes(user_id)
+        if may_wait and not known:
+            return []
+        return sorted(known | (self._leases.alive.keys() - self.directory.reported))
 
     def _give(self, delivery: DirectDelivery, *, accepted: bool = False) -> bool:
         """Hand a message to its nodes; return whether there is one."""

@@ -349,35 +349,47 @@ def test_ticks_sweep_the_mailboxes(story):
 # ---- who may have the user -----------------------------------------------------------------------
 
 
-def test_a_node_that_has_not_reported_may_have_the_user_and_gets_the_message():
+def test_a_node_that_has_not_reported_may_have_the_user_too_and_gets_the_message():
+    story = Story(reported=False)
+    story.report(N1, Opened("bob", "c1"))
+
+    story.writes()
+
+    assert story.handed == [("direct.n1.n1-p1", "dm_1"), ("direct.n2.n2-p1", "dm_1")]
+    assert story.answers == [Located("dm_1", "dm_1", ["n1", "n2"])]
+
+
+def test_a_message_to_whom_nobody_has_reported_waits_until_a_node_does():
     story = Story(reported=False)
     story.report(N1)
 
     story.writes()
+    assert story.handed == []
+    assert story.answers == [Stored("dm_1", "dm_1", queued=True)]
+    story.report(N2, Opened("bob", "c1"))
 
     assert story.handed == [("direct.n2.n2-p1", "dm_1")]
-    assert story.answers == [Located("dm_1", "dm_1", ["n2"])]
 
 
-def test_what_the_only_node_that_may_have_the_user_returns_is_kept():
+def test_a_message_that_may_not_wait_goes_to_a_node_that_has_not_reported():
     story = Story(reported=False)
     story.report(N1)
-    story.writes()
 
-    story.returns(N2)
+    story.writes(ttl=0)
 
-    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
-    assert len(story.owner.mailboxes) == 1
+    assert story.handed == [("direct.n2.n2-p1", "dm_1")]
 
 
 def test_what_all_nodes_that_may_have_had_the_user_return_is_kept():
     story = Story(reported=False)
+    story.report(N1, Opened("bob", "c1"))
     story.writes()
 
     story.returns(N1)
+    assert story.answers[1:] == []
     story.returns(N2)
 
-    assert story.answers[-1] == Stored("dm_1", "dm_1", queued=True)
+    assert story.answers[1:] == [Stored("dm_1", "dm_1", queued=True)]
     assert len(story.owner.mailboxes) == 1
 
 
