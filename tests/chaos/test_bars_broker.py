@@ -1,6 +1,7 @@
 """F10: a RabbitMQ that was restarted is used again. F12: one short of memory fills no process."""
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,7 @@ SLACK_SECONDS = 10.0
 ALARM_SECONDS = 15.0
 MEMORY = 50_000_000
 SPEAKERS = 8
+PAUSE_SECONDS = 0.1
 
 
 def consumers(rabbitmq: Troubled) -> Counter[str]:
@@ -48,7 +50,10 @@ def consumers(rabbitmq: Troubled) -> Counter[str]:
 
 @dataclass
 class Speaker:
-    """Broadcasts and writes without pause, each command again until it succeeds."""
+    """Broadcasts on a topic of their own, and writes, each command again until it succeeds.
+
+    History must hold all that a gateway may miss while RabbitMQ is away: so there are pauses.
+    """
 
     client: Client
     name: str
@@ -71,14 +76,15 @@ class Speaker:
             self.acked.append(number)
             await self._insist(partial(self._write, number))
             self.good_at = time.monotonic()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _broadcast(self, number: int, again: str) -> Any:
         metadata = {"idempotency_key": f"{self.name}-{number}"}
-        return await self.client.broadcast("f12.topic", [self.name, number], metadata, id=again)
+        return await self.client.broadcast(self.name, [self.name, number], metadata, id=again)
 
     async def _write(self, number: int, again: str) -> Any:
         metadata = {"idempotency_key": f"{self.name}-{number}"}
-        return await self.client.direct_message("f12.listener", number, metadata, id=again)
+        return await self.client.direct_message("listener", number, metadata, id=again)
 
     async def _insist(self, send: Callable[[str], Any]) -> None:
         self.commands += 1
@@ -104,9 +110,10 @@ class Speaker:
 async def speaking(cluster: LocalCluster) -> AsyncIterator[list[Speaker]]:
     """Have speakers on both gateways; in the end all that was acknowledged must have come."""
     here, there = urls(cluster)
-    places = [((here, there)[number % 2], f"f12.speaker{number}") for number in range(SPEAKERS)]
-    async with clients((there, "f12.listener"), *places) as (listener, *others):
-        await listener.subscribe("f12.topic")
+    talk = secrets.token_hex(4)  # what was said before is another matter, and has other keys
+    places = [((here, there)[number % 2], f"{talk}.{number}") for number in range(SPEAKERS)]
+    async with clients((there, "listener"), *places) as (listener, *others):
+        await listener.subscribe(f"{talk}.*")
         hearing = Hearing(listener)
         speakers = [Speaker(one, one.user_id) for one in others]
         tasks = [asyncio.create_task(one.speak()) for one in speakers]
