@@ -86,10 +86,12 @@ def command(outcome: Outcome) -> str:
     missing = "".join(
         f" --without {name}" for name in ("acks", "recover") if not getattr(plan.habits, name)
     )
+    brokers = f" --nodes {plan.brokers}" if plan.brokers > 1 else ""
     sabotage = f" --sabotage {plan.sabotage}" if plan.sabotage else ""
     minutes = f"{plan.seconds / 60:g}"
     return (
-        f"python -m tests.chaos --seed {plan.seed} --minutes {minutes}{faults}{missing}{sabotage}"
+        f"python -m tests.chaos --seed {plan.seed} --minutes {minutes}"
+        f"{brokers}{faults}{missing}{sabotage}"
     )
 
 
