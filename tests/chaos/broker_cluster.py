@@ -69,6 +69,10 @@ class PrivateBrokerCluster:
             for unseen in names - {node.name} - self.peers(node)
         )
 
+    def all_serve(self) -> bool:
+        """Whether every node takes connections now; when parted, a minority does not."""
+        return all(node.serves for node in self.nodes)
+
     def wait_until_whole(self) -> None:
         """Wait until every node serves, and sees every other.
 
@@ -82,4 +86,4 @@ class PrivateBrokerCluster:
             time.sleep(0.5)
 
     def _whole(self) -> bool:
-        return all(node.serves for node in self.nodes) and not self.seen_cut()
+        return self.all_serve() and not self.seen_cut()
