@@ -69,9 +69,9 @@ class PrivateBrokerCluster:
             for unseen in names - {node.name} - self.peers(node)
         )
 
-    def all_serve(self) -> bool:
-        """Whether every node takes connections now; when parted, a minority does not."""
-        return all(node.serves for node in self.nodes)
+    def serving(self) -> list[PrivateRabbitMQ]:
+        """Return the nodes that take connections now; when parted, a minority does not."""
+        return [node for node in self.nodes if node.serves]
 
     def wait_until_whole(self) -> None:
         """Wait until every node serves, and sees every other.
@@ -86,4 +86,4 @@ class PrivateBrokerCluster:
             time.sleep(0.5)
 
     def _whole(self) -> bool:
-        return self.all_serve() and not self.seen_cut()
+        return len(self.serving()) == NODES and not self.seen_cut()

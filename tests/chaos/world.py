@@ -158,6 +158,13 @@ class World:
         """Whom a fault may strike."""
         return [*self.size.nodes, *self.brokers]
 
+    async def cut_off(self) -> tuple[str, ...]:
+        """Return the processes whose node of RabbitMQ does not serve, while another one does."""
+        if not isinstance(self.rabbitmq, PrivateBrokerCluster):
+            return ()
+        serving = await asyncio.to_thread(self.rabbitmq.serving)
+        return tuple(one for one, home in self.home.items() if self.brokers[home] not in serving)
+
     async def whole(self) -> None:
         """Wait until every node of RabbitMQ does its work again.
 
