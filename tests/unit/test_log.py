@@ -365,6 +365,52 @@ async def test_records_of_a_deposed_owner_are_ignored(reigns: Reigns) -> None:
     assert reigns.keys == ["1", "2"]
 
 
+async def test_who_began_a_reign_and_wrote_nothing_has_deposed_nobody(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    await reigns.begin()
+    await first.append(packed(2))
+    await reigns.begin()
+    await first.append(packed(3))
+
+    fourth = await reigns.begin()
+
+    assert reigns.keys == ["1", "2", "3"]
+    older: list[Record] = []
+    await fourth.older(LONG_AGO, older.append)
+    assert [one.key for one in older if isinstance(one, KeyUsed)] == ["1", "2", "3"]
+
+
+async def test_an_owner_is_deposed_as_soon_as_one_of_its_successors_writes(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    second = await reigns.begin()
+    await first.append(packed("late"))
+    await reigns.begin()
+    await first.append(packed("later"))
+    await second.append(packed(2))
+    await first.append(packed("too late"))
+
+    await reigns.begin()
+
+    assert reigns.keys == ["1", "2"]
+
+
+async def test_what_a_reign_has_read_before_it_wrote_stays_read(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    await reigns.begin()
+    await first.append(packed(2))
+    third = await reigns.begin()
+    assert reigns.keys == ["1", "2"]
+    await first.append(packed("late"))
+    await third.append(packed(3))
+
+    await reigns.begin()
+
+    assert reigns.keys == ["1", "2", "3"]
+
+
 async def test_a_term_is_higher_than_any_that_was_heard_of(reigns: Reigns) -> None:
     await reigns.begin()
 
