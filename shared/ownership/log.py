@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from msgspec import Raw
@@ -94,6 +95,21 @@ class Log:
     def has_grown(self) -> bool:
         """Whether anything was appended since the last checkpoint."""
         return self._appended > 0
+
+    async def prepare(self) -> None:
+        """Make the log, and return if it can be read from here.
+
+        Of several RabbitMQ nodes only those let it be read on which a copy of it runs.
+
+        Raises:
+            BrokerUnavailable: it cannot.
+        """
+        await self._channel.declare(self._queue)
+        probe = await self._connection.channel(1)
+        try:
+            await probe.read(self._queue.name, datetime.now(UTC), lambda _: None)
+        finally:
+            await probe.close()
 
     async def begin(self, heard: int, replay: Replay) -> None:
         """Open a reign with a term above ``heard``, and replay what came before it.

@@ -22,15 +22,10 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 NOTICED_SECONDS = 20.0
 """Nodes notice after a quarter more than a tick; a loaded machine adds to it."""
 
-SEED = 11
+SEED = 3
+"""By its chance some who publish are connected to the gateway that is parted."""
 
-PLAN = Plan(
-    SEED,
-    1,
-    ("partition halves",),
-    NODES,
-    load=Load(publishers=4, listeners=4, plain=1, visitors=1, watchers=1, rate=4),
-)
+PLAN = Plan(SEED, 1, ("partition halves",), NODES, load=Load(rate=4))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from shared.broker import topology
-from shared.broker.memory import MemoryBroker, MemoryConnection
+from shared.broker.memory import MemoryBroker, MemoryChannel, MemoryConnection
 from shared.broker.ports import Arrived
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
@@ -363,6 +363,21 @@ async def test_records_of_a_deposed_owner_are_ignored(reigns: Reigns) -> None:
     await reigns.begin()
 
     assert reigns.keys == ["1", "2"]
+
+
+async def test_a_log_that_cannot_be_read_from_here_is_not_prepared(
+    reigns: Reigns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await reigns.connection()
+    log = Log(connection, await connection.channel(), "router", 3)
+    await log.prepare()
+
+    async def has_no_copy(*_: object) -> None:
+        raise BrokerUnavailable
+
+    monkeypatch.setattr(MemoryChannel, "read", has_no_copy)
+    with pytest.raises(BrokerUnavailable):
+        await log.prepare()
 
 
 async def test_who_began_a_reign_and_wrote_nothing_has_deposed_nobody(reigns: Reigns) -> None:
