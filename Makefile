@@ -40,8 +40,9 @@ chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdic
 	.venv/bin/pytest -q -m bars tests/chaos
 	.venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),7)
 
-soak: .venv/installed-test ## The same for longer: MINUTES=60 SEED=2
+soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on three: MINUTES=60 SEED=2
 	.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m tests.chaos --nodes 3 --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
 format: .venv/installed-test ## Put the code into its format
 	.venv/bin/ruff format .

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -42,10 +43,16 @@ def speaks_amqp(host: str, port: int) -> bool:
 class PrivateRabbitMQ:
     """A node in a temporary directory, on free ports of the loopback interface.
 
-    It runs in a session of its own, so Ctrl-C does not reach it: its owner stops it.
+    It runs in a session of its own, so Ctrl-C does not reach it: its owner stops it. Nodes that are
+    to know each other need the same cookie.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, cookie: str = "", settings: Sequence[str] = (), erlang: Sequence[str] = ()
+    ) -> None:
+        self._cookie = cookie or secrets.token_hex(8)
+        self._settings = settings
+        self._erlang = erlang
         self._directory = Path(tempfile.gettempdir()) / f"realtime-rabbitmq-{secrets.token_hex(4)}"
         self._choose_ports()
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -56,9 +63,19 @@ class PrivateRabbitMQ:
         """Where clients connect."""
         return f"amqp://guest:guest@{_LOOPBACK}:{self._port}/"
 
+    @property
+    def name(self) -> str:
+        """What other nodes call it."""
+        return f"private{self._port}@localhost"
+
     def _choose_ports(self) -> None:
-        self._port, distribution, self._epmd_port = (_free_port() for _ in range(3))
-        self._environment = self._make_environment(distribution)
+        self._port, self.distribution_port, self.epmd_port = (_free_port() for _ in range(3))
+        self._environment = self._make_environment()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes connections now."""
+        return speaks_amqp(_LOOPBACK, self._port)
 
     def start(self) -> None:
         """Start the node and wait until it takes connections.
@@ -113,15 +130,16 @@ class PrivateRabbitMQ:
             self._beam.send_signal(signal.SIGCONT)
 
     def stop(self, *, keep_data: bool = False) -> None:
-        """End the node and all that belongs to it."""
+        """End the node and all that belongs to it, or the node alone."""
         self._end_beam(signal.SIGTERM)
+        if keep_data:
+            return  # epmd stays, with what it was told of the node's peers
         if self._epmd is not None:
             self._epmd.kill()
             self._epmd.wait()
             self._epmd = None
-        if not keep_data:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            atexit.unregister(self.stop)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        atexit.unregister(self.stop)
 
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` on this node and return what it prints."""
@@ -146,17 +164,17 @@ class PrivateRabbitMQ:
     ) -> None:
         self.stop()
 
-    def _make_environment(self, distribution_port: int) -> dict[str, str]:
+    def _make_environment(self) -> dict[str, str]:
         home = self._directory
-        cookie = f"-setcookie {secrets.token_hex(8)}"
-        loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        cookie = f"-setcookie {self._cookie}"
+        erlang = ["-kernel inet_dist_use_interface {127,0,0,1}", cookie, *self._erlang]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("RABBITMQ_")}
         return inherited | {
             "HOME": str(home),
             "ERL_EPMD_ADDRESS": _LOOPBACK,
-            "ERL_EPMD_PORT": str(self._epmd_port),
-            "RABBITMQ_NODENAME": f"private{self._port}@localhost",
-            "RABBITMQ_DIST_PORT": str(distribution_port),
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "advanced.config"),
@@ -164,7 +182,7 @@ class PrivateRabbitMQ:
             "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{loopback} {cookie}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(erlang),
             "RABBITMQ_CTL_ERL_ARGS": cookie,
             # Without these two the start script would stay as the parent of the Erlang machine.
             "RABBITMQ_ALLOW_INPUT": "",
@@ -177,6 +195,7 @@ class PrivateRabbitMQ:
         (self._directory / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = {_LOOPBACK}:{self._port}\n"
             "log.file = false\nlog.console = true\nlog.console.level = warning\n"
+            + "".join(f"{setting}\n" for setting in self._settings)
         )
 
     def _launch(self, server: Path) -> None:
@@ -184,7 +203,7 @@ class PrivateRabbitMQ:
             # Ours, in the foreground: the node would start one that outlives it.
             epmd = shutil.which("epmd") or "epmd"
             self._epmd = self._spawn(
-                [epmd, "-port", str(self._epmd_port), "-address", _LOOPBACK], "epmd.out"
+                [epmd, "-port", str(self.epmd_port), "-address", _LOOPBACK], "epmd.out"
             )
         self._beam = self._spawn([str(server)], "console.out")
 
@@ -202,7 +221,7 @@ class PrivateRabbitMQ:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while not speaks_amqp(_LOOPBACK, self._port):
+        while not self.serves:
             ended = self._beam is None or self._beam.poll() is not None
             if ended or time.monotonic() > deadline:
                 said = (self._directory / "console.out").read_text(errors="replace")[-2000:]

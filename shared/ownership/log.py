@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from msgspec import Raw
@@ -58,6 +59,11 @@ class Read:
     term: int
     records: list[Record]
 
+    @property
+    def only_begins(self) -> bool:
+        """Whether it holds no more than that a reign began."""
+        return all(isinstance(one, ReignBegan) for one in self.records)
+
 
 class Log:
     """The log of one partition during one reign, whose ``channel`` alone appends."""
@@ -89,6 +95,21 @@ class Log:
     def has_grown(self) -> bool:
         """Whether anything was appended since the last checkpoint."""
         return self._appended > 0
+
+    async def prepare(self) -> None:
+        """Make the log, and return if it can be read from here.
+
+        Of several RabbitMQ nodes only those let it be read on which a copy of it runs.
+
+        Raises:
+            BrokerUnavailable: it cannot.
+        """
+        await self._channel.declare(self._queue)
+        probe = await self._connection.channel(1)
+        try:
+            await probe.read(self._queue.name, datetime.now(UTC), lambda _: None)
+        finally:
+            await probe.close()
 
     async def begin(self, heard: int, replay: Replay) -> None:
         """Open a reign with a term above ``heard``, and replay what came before it.
@@ -152,7 +173,7 @@ class Log:
             BrokerUnavailable: the log could not be read.
         """
         async with aclosing(self._read(start)) as batches:
-            async for batch in _undeposed(batches):
+            async for batch in _undeposed(batches, self.term):
                 for record in batch.records:
                     if record == ReignBegan(self._began):
                         return
@@ -162,7 +183,7 @@ class Log:
         """Replay from the last checkpoint on, or from the start of the log if there is none."""
         first = True
         async with aclosing(self._read(landmark.place)) as batches:
-            async for batch in _undeposed(batches):
+            async for batch in _undeposed(batches, self.term):
                 if first:
                     self._recognise(batch, landmark)
                     first = False
@@ -213,13 +234,35 @@ class Log:
             await channel.close()
 
 
-async def _undeposed(batches: AsyncGenerator[Read, None]) -> AsyncGenerator[Read, None]:
-    """Leave out what an owner wrote that had been deposed and did not know it yet."""
-    highest = 0
+async def _undeposed(
+    batches: AsyncGenerator[Read, None], reader: int
+) -> AsyncGenerator[Read, None]:
+    """Leave out what an owner wrote that had been deposed and did not know it yet.
+
+    Who has begun a reign and written nothing in it deposes nobody: it may have failed, and the one
+    before it serves on. So what a lower term writes then is held until the higher one writes, or
+    until the ``reader``, whose own reign began last, knows that it has not.
+    """
+    writer = 0
+    held: list[Read] = []
+    found: dict[int, list[Read]] = {}
+    """What was held when a reign began in which nothing has been written yet: it has read that."""
+
     async for batch in batches:
-        if batch.term >= highest:
-            highest = batch.term
+        if batch.term < writer:
+            continue
+        if batch.only_begins:
+            if batch.term == reader:
+                for one in held:
+                    yield one
+            found[batch.term] = list(held)
             yield batch
+            continue
+        writer, held = batch.term, [*found.pop(batch.term, held), batch]
+        if max(found, default=0) < writer:
+            for one in held:
+                yield one
+            held, found = [], {}
 
 
 def _windows(records: Iterable[bytes]) -> Iterator[list[bytes]]:

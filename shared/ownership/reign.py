@@ -1,8 +1,8 @@
 """One owner's time over one partition.
 
 One channel is one reign: the owner consumes, appends, delivers and acknowledges on a single
-channel. When that is gone the reign is over, whatever was in flight is the successor's, and
-nothing more is published for it.
+channel. When that is gone, or another replica has a higher term, the reign is over, whatever was in
+flight is the successor's, and nothing more is published for it.
 """
 
 import asyncio
@@ -172,13 +172,29 @@ class Reign:
         Raises:
             BrokerUnavailable: the reign is over.
         """
+        self._heed_deposition()
         while (effects := self.owner.take()) is not None:
             await self._announce(effects.announcements)
             refused = await self._append_and_deliver(effects)
+            self._heed_deposition()  # before anybody is promised anything
             serial = self.owner.serial
             await self._mark({to for to in effects.marks if self._told.get(to, -1) < serial})
             await self._answer(effects.answers)
             self.owner.settle(refused)
+
+    def _heed_deposition(self) -> None:
+        """End this reign if another replica says that it reigns with a higher term.
+
+        The channel need not be lost by then: a consumer whose RabbitMQ node seemed to be down is
+        replaced, and may go on to consume when that node is back. But what a deposed owner appends
+        its successors ignore.
+
+        Raises:
+            BrokerUnavailable: so it is.
+        """
+        higher = self._news.peers.highest_term(self.partition)
+        if higher > self.term:
+            raise BrokerUnavailable("Another replica has a higher term", term=higher)
 
     async def _append_and_deliver(self, effects: Effects) -> frozenset[Address]:
         appended = self._log.append(effects.records)

@@ -108,10 +108,12 @@ class Seat:
         try:
             queue = topology.commands(self._service, self.partition)
             await channel.declare(queue)
+            records = Log(connection, channel, self._service, self.partition)
+            await records.prepare()  # or each try to reign would wear out the commands that wait
             await channel.consume(queue.name, self._arrivals.put_nowait)
             self.consumes = True
             arrived = await _first(self._arrivals)
-            reign = await self._begin(connection, channel, news)
+            reign = await self._begin(channel, records, news)
             await self._reign(connection, news, reign, arrived)
         finally:
             watch.cancel()
@@ -119,9 +121,8 @@ class Seat:
             self.consumes, self.reign = False, None
             await channel.close()
 
-    async def _begin(self, connection: Connection, channel: Channel, news: News) -> Reign:
+    async def _begin(self, channel: Channel, records: Log, news: News) -> Reign:
         owner = self._make_owner(news.leases)
-        records = Log(connection, channel, self._service, self.partition)
         heard = max(news.peers.highest_term(self.partition), self._term_taken)
         await records.begin(heard, owner.replay)
         return Reign(self.partition, owner, channel, records, news, self._announce)

@@ -11,7 +11,11 @@
 
     what is done to it                 a whole run
     world.py      the cluster          scenario.py   load, faults, quiet, verdict
-    proxy.py      its wires            report.py     the verdict for people
+    broker.py     its RabbitMQ         report.py     the verdict for people
+    broker_cluster.py  three nodes of it
+    network.py    the links between them
+    shapes.py     which are cut (PURE)
+    proxy.py      its wires
     faults.py     every trouble        __main__.py   ``python -m tests.chaos --seed 1 --minutes 5``
     sabotage.py   a broken promise     test_chaos.py a few minutes of it, with fixed seeds
                                        test_faults_disturb.py  that no fault does nothing

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from tests.chaos.history import FaultBegan, FaultEnded, ProcessStarted
 from tests.chaos.proxy import Proxy
 from tests.chaos.recorder import Recorder
-from tests.chaos.world import World
+from tests.chaos.shapes import Shape, halves, one_alone, random_halves, ring
+from tests.chaos.world import RABBITMQ, World
+from tests.support.broker import Troubled
 
-RABBITMQ = "rabbitmq"
+LINKS = "links"
 NORMAL_WATERMARK = "0.6"
 DELAY_SECONDS = 0.5
+PARTED = (30, 30)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Victim:
     node: str
     world: World
     recorder: Recorder
+    rng: random.Random
 
 
 Trouble = Callable[[Victim], AbstractAsyncContextManager[None]]
@@ -106,34 +110,39 @@ def slow(wire: Proxy) -> None:
 # ---- the broker ----------------------------------------------------------------------------------
 
 
+def broker(victim: Victim) -> Troubled:
+    """The RabbitMQ that is struck, or that one of its nodes."""
+    return victim.world.brokers[victim.node]
+
+
 @asynccontextmanager
 async def rabbitmq_killed(victim: Victim) -> AsyncIterator[None]:
     """End RabbitMQ as a crash would, and start it again on its data."""
-    await asyncio.to_thread(victim.world.rabbitmq.kill)
+    await asyncio.to_thread(broker(victim).kill)
     try:
         yield
     finally:
-        await asyncio.to_thread(victim.world.rabbitmq.restart)
+        await asyncio.to_thread(broker(victim).restart)
 
 
 @asynccontextmanager
 async def rabbitmq_stopped(victim: Victim) -> AsyncIterator[None]:
     """Stop RabbitMQ in good order, and start it again on its data."""
-    await asyncio.to_thread(lambda: victim.world.rabbitmq.stop(keep_data=True))
+    await asyncio.to_thread(lambda: broker(victim).stop(keep_data=True))
     try:
         yield
     finally:
-        await asyncio.to_thread(victim.world.rabbitmq.restart)
+        await asyncio.to_thread(broker(victim).restart)
 
 
 @asynccontextmanager
 async def rabbitmq_frozen(victim: Victim) -> AsyncIterator[None]:
     """Stop RabbitMQ in the middle of whatever it does."""
-    await asyncio.to_thread(victim.world.rabbitmq.pause)
+    await asyncio.to_thread(broker(victim).pause)
     try:
         yield
     finally:
-        await asyncio.to_thread(victim.world.rabbitmq.resume)
+        await asyncio.to_thread(broker(victim).resume)
 
 
 @asynccontextmanager
@@ -147,8 +156,31 @@ async def out_of_memory(victim: Victim) -> AsyncIterator[None]:
 
 
 async def _watermark(victim: Victim, fraction: str) -> None:
-    ctl = victim.world.rabbitmq.ctl
+    ctl = broker(victim).ctl
     await asyncio.to_thread(ctl, "set_vm_memory_high_watermark", fraction)
+
+
+# ---- between brokers -----------------------------------------------------------------------------
+
+
+def parted(shape: Shape) -> Trouble:
+    """Return the fault of links between nodes of RabbitMQ."""
+
+    @asynccontextmanager
+    async def trouble(victim: Victim) -> AsyncIterator[None]:
+        cluster = victim.world.cluster
+        cut = shape([node.name for node in cluster.nodes], victim.rng)
+        await asyncio.to_thread(cluster.network.partition, cut)
+        try:
+            yield
+            serving = await asyncio.to_thread(cluster.serving)
+            assert serving != cluster.nodes, (
+                f"{cut} was cut and nobody noticed: this proves nothing"
+            )
+        finally:
+            await asyncio.to_thread(cluster.network.heal)
+
+    return trouble
 
 
 # ---- all of them ---------------------------------------------------------------------------------
@@ -160,7 +192,7 @@ class Fault:
 
     name: str
     kind: str
-    """``gateway``, ``router``, ``presence`` or ``rabbitmq``."""
+    """``gateway``, ``router``, ``presence`` or ``rabbitmq``; ``links`` are those of its nodes."""
 
     trouble: Trouble
     seconds: tuple[float, float]
@@ -168,17 +200,20 @@ class Fault:
 
     def targets(self, world: World) -> list[str]:
         """Return the names of all of its kind."""
-        return [one for one in world.size.nodes if one.startswith(self.kind)] or [RABBITMQ]
+        return [one for one in world.nodes if one.startswith(self.kind)] or [RABBITMQ]
 
     async def strike(self, world: World, recorder: Recorder, rng: random.Random) -> None:
         """Inject it into one of its kind, hold it, and undo it."""
         node, seconds = rng.choice(self.targets(world)), rng.uniform(*self.seconds)
+        cut_off: tuple[str, ...] = ()
         recorder.note(FaultBegan(recorder.now(), self.name, node))
         try:
-            async with self.trouble(Victim(node, world, recorder)):
+            async with self.trouble(Victim(node, world, recorder, rng)):
                 await asyncio.sleep(seconds)
+                cut_off = await world.cut_off()
+            await world.whole()
         finally:
-            recorder.note(FaultEnded(recorder.now(), self.name, node))
+            recorder.note(FaultEnded(recorder.now(), self.name, node, cut_off))
 
 
 def _of_each(kind: str) -> list[Fault]:
@@ -206,3 +241,26 @@ FAULTS = {
         Fault("memory alarm", RABBITMQ, out_of_memory, (3, 20)),
     )
 }
+
+PARTITIONS = {
+    fault.name: fault
+    for fault in (
+        Fault("partition halves", LINKS, parted(halves), PARTED),
+        Fault("partition random halves", LINKS, parted(random_halves), PARTED),
+        Fault("partition ring", LINKS, parted(ring), PARTED),
+        Fault("partition one node", LINKS, parted(one_alone), PARTED),
+    )
+}
+"""What can be done to several nodes of RabbitMQ only."""
+
+ALL = FAULTS | PARTITIONS
+
+
+def usual(brokers: int) -> tuple[str, ...]:
+    """Return what is done if nothing is asked for, with so many nodes of RabbitMQ.
+
+    With several it is RabbitMQ's own faults: each strikes one of them, or the links between them.
+    """
+    if brokers == 1:
+        return tuple(FAULTS)
+    return tuple(fault.name for fault in ALL.values() if fault.kind in {RABBITMQ, LINKS})

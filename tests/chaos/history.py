@@ -194,6 +194,8 @@ class FaultEnded:
     at: float
     name: str
     target: str
+    cut_off: tuple[str, ...] = ()
+    """Processes whose own node of RabbitMQ did not serve meanwhile, while another one did."""
 
 
 @dataclass(frozen=True, slots=True)

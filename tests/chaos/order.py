@@ -8,7 +8,8 @@ from tests.chaos.reading import Command, Connection, Reading, covers
 from tests.chaos.violations import Breach, Violation
 
 DEATHS = frozenset({"kill gateway", "freeze gateway", "cut gateway", "silence gateway"})
-"""Faults after which a gateway counts as dead, so that what it held may come late (R1)."""
+"""Faults after which a gateway counts as dead, so that what it held may come late (R1). So does one
+whose node of RabbitMQ is parted from the others."""
 
 
 @dataclass
@@ -153,8 +154,8 @@ def _was_held_by_a_dead_gateway(reading: Reading, command: Command, received: fl
     if command.kind == "direct":
         holders += reading.of_user[command.to]
     return any(
-        fault.name in DEATHS
-        and fault.target in {one.node for one in holders if _met(one, fault.begin)}
+        (fault.name in DEATHS or fault.cut_off)
+        and any(fault.strikes(one.node) for one in holders if _met(one, fault.begin))
         for fault in reading.disturbed(sent, received)
     )
 

@@ -189,7 +189,7 @@ def _wrongly_offline(reading: Reading, user: str, at: float) -> bool:
     long = reading.limits.presence + reading.limits.slack
     return any(
         one.welcomed + long < at < one.closed
-        and not any(fault.target == one.node for fault in reading.disturbed(one.welcomed, at))
+        and not any(fault.strikes(one.node) for fault in reading.disturbed(one.welcomed, at))
         and at - one.welcomed - _troubled(reading, one.welcomed, at) > long
         for one in reading.of_user[user]
     )

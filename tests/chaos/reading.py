@@ -105,6 +105,11 @@ class Fault:
     target: str
     begin: float
     end: float = math.inf
+    cut_off: tuple[str, ...] = ()
+
+    def strikes(self, node: str) -> bool:
+        """Whether a process is the one that was struck, or was cut off from RabbitMQ by this."""
+        return node == self.target or node in self.cut_off
 
 
 class Reading:
@@ -171,7 +176,7 @@ class Reading:
     def _end_fault(self, event: FaultEnded) -> None:
         for fault in reversed(self.faults):
             if (fault.name, fault.target, fault.end) == (event.name, event.target, math.inf):
-                fault.end = event.at
+                fault.end, fault.cut_off = event.at, event.cut_off
                 return
 
     def stalls(self, begin: float, end: float) -> float:

@@ -86,10 +86,11 @@ def command(outcome: Outcome) -> str:
     missing = "".join(
         f" --without {name}" for name in ("acks", "recover") if not getattr(plan.habits, name)
     )
+    brokers = f" --nodes {plan.brokers}" if plan.brokers > 1 else ""
     sabotage = f" --sabotage {plan.sabotage}" if plan.sabotage else ""
     image = f" --image {plan.image}" if plan.image else ""
     asked = f"--seed {plan.seed} --minutes {plan.seconds / 60:g}"
-    return f"python -m tests.chaos {asked}{image}{faults}{missing}{sabotage}"
+    return f"python -m tests.chaos {asked}{brokers}{image}{faults}{missing}{sabotage}"
 
 
 HEAD = (

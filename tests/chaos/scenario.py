@@ -10,10 +10,11 @@ from pathlib import Path
 import aiohttp
 
 from standalone.local_cluster import NotStarted
+from tests.chaos.broker_cluster import PrivateBrokerCluster
 from tests.chaos.cast import Cast, Load
 from tests.chaos.checker import Verdict, check
 from tests.chaos.clients import Habits
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import ALL, FAULTS
 from tests.chaos.history import History
 from tests.chaos.reading import Limits
 from tests.chaos.recorder import Recorder
@@ -35,6 +36,9 @@ class Plan:
     seed: int
     seconds: float
     faults: tuple[str, ...] = tuple(FAULTS)
+    brokers: int = 1
+    """Nodes of RabbitMQ."""
+
     pause: tuple[float, float] = (2.0, 8.0)
     """Between one fault and the next."""
 
@@ -70,7 +74,9 @@ class Outcome:
         return not self.verdict.violations and not self.unready
 
 
-async def run(plan: Plan, rabbitmq: Troubled, logs: Path, say: Say) -> Outcome:
+async def run(
+    plan: Plan, rabbitmq: Troubled | PrivateBrokerCluster, logs: Path, say: Say
+) -> Outcome:
     """Carry out a plan."""
     say(f"seed {plan.seed}: {plan.seconds:.0f} s of {', '.join(plan.faults) or 'no faults'}")
     recorder, rng = Recorder(), random.Random(plan.seed)  # noqa: S311 - to be repeated
@@ -109,7 +115,7 @@ async def _trouble(
             turn = turn or rng.sample(plan.faults, len(plan.faults))
             name = turn.pop()
             began = recorder.now()
-            await FAULTS[name].strike(world, recorder, rng)
+            await ALL[name].strike(world, recorder, rng)
             say(f"{began:7.1f} {name}, {recorder.now() - began:.1f} s")
         await asyncio.sleep(rng.uniform(*plan.pause))
 

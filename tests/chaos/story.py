@@ -148,8 +148,8 @@ class Story:
     def begin(self, name: str, target: str = "gateway-1") -> None:
         self.tell(FaultBegan(self.now, name, target))
 
-    def end(self, name: str, target: str = "gateway-1") -> None:
-        self.tell(FaultEnded(self.now, name, target))
+    def end(self, name: str, target: str = "gateway-1", *, cut_off: tuple[str, ...] = ()) -> None:
+        self.tell(FaultEnded(self.now, name, target, cut_off))
 
     def stall(self, seconds: float) -> None:
         self.now += seconds

@@ -4,6 +4,7 @@ A sign that a fault is there must be missing before it, seen while it holds, and
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,9 @@ from yarl import URL
 from realtime_client import RealtimeError, connect
 from standalone.private_rabbitmq import speaks_amqp
 from standalone.tokens import development_token
-from tests.chaos.faults import FAULTS, RABBITMQ, Fault, Victim, to_broker, to_clients
+from tests.chaos.faults import FAULTS, Fault, Victim, broker, to_broker, to_clients
 from tests.chaos.recorder import Recorder
-from tests.chaos.world import Size, World
+from tests.chaos.world import RABBITMQ, Size, World
 from tests.support.broker import Troubled
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
@@ -87,13 +88,13 @@ async def clients_held_back(victim: Victim) -> bool:
 
 
 async def rabbitmq_mute(victim: Victim) -> bool:
-    url = URL(victim.world.rabbitmq.url)
+    url = URL(broker(victim).url)
     return not await asyncio.to_thread(speaks_amqp, str(url.host), url.port or 0)
 
 
 async def publishers_blocked(victim: Victim) -> bool:
     """Whether our processes are ``blocked``, or ``blocking`` until they next publish."""
-    ctl = victim.world.rabbitmq.ctl
+    ctl = broker(victim).ctl
     return "block" in await asyncio.to_thread(ctl, "list_connections", "state")
 
 
@@ -118,6 +119,10 @@ def sign_of(fault: Fault) -> Sign:
     return SIGNS.get(fault.name) or SIGNS[fault.name.split()[0]]
 
 
+def victim_of(world: World, node: str) -> Victim:
+    return Victim(node, world, Recorder(), random.Random())  # noqa: S311 - it chooses nothing
+
+
 async def until(sign: Sign, victim: Victim, *, seen: bool) -> None:
     """Wait until the sign is seen, or is not seen."""
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -132,14 +137,16 @@ async def test_every_process_reaches_rabbitmq_through_its_own_wire_and_not_past_
     world: World,
 ) -> None:
     def at_rabbitmq() -> int:
-        return len(world.rabbitmq.ctl("list_connections", "--no-table-headers", "pid").split())
+        return len(
+            world.brokers[RABBITMQ].ctl("list_connections", "--no-table-headers", "pid").split()
+        )
 
     async def by_wire_alone(_: Victim) -> bool:
         carried = [wire.connections for wire in world.to_broker.values()]
         return all(carried) and sum(carried) == await asyncio.to_thread(at_rabbitmq)
 
     await world.ready()
-    await until(by_wire_alone, Victim(RABBITMQ, world, Recorder()), seen=True)
+    await until(by_wire_alone, victim_of(world, RABBITMQ), seen=True)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -148,7 +155,7 @@ async def test_a_fault_disturbs_what_it_names_for_as_long_as_it_holds(
 ) -> None:
     fault = FAULTS[name]
     sign, [node] = sign_of(fault), fault.targets(world)
-    victim = Victim(node, world, Recorder())
+    victim = victim_of(world, node)
     await world.ready()  # or what the last fault has left might be taken for the sign
     await until(sign, victim, seen=False)
 

@@ -4,18 +4,22 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 
 from yarl import URL
 
 from standalone.local_cluster import LocalCluster, Service
+from tests.chaos.broker_cluster import PrivateBrokerCluster
 from tests.chaos.proxy import Proxy
 from tests.support.broker import Troubled
 from tests.support.cluster import free_ports
 
+RABBITMQ = "rabbitmq"
 DEPTH_SAMPLES = 3
 """Leases and heartbeats pass through the queues all the time."""
 
@@ -83,7 +87,7 @@ class Size:
 class World:
     """A running cluster with its wires and its broker."""
 
-    rabbitmq: Troubled
+    rabbitmq: Troubled | PrivateBrokerCluster
     logs: Path
     size: Size = Size()
     sabotage: str = ""
@@ -108,27 +112,67 @@ class World:
         await asyncio.to_thread(self.processes.stop)
 
     async def _lay_wires(self, stack: AsyncExitStack) -> None:
-        url, nodes = URL(self.rabbitmq.url), self.size.nodes
+        nodes = self.size.nodes
         gateways = [node for node in nodes if node.startswith("gateway")]
         ports = iter(free_ports(len(nodes) + 2 * len(gateways)))
         listening = [next(ports) for _ in gateways]
-        for node in nodes:
+        amqp_urls = {}
+        for node, broker in self.home.items():
+            url = URL(self.brokers[broker].url)
             wire = Proxy(next(ports), url.port or 5672)
             self.to_broker[node] = await stack.enter_async_context(wire)
+            amqp_urls[node] = str(url.with_port(wire.port))
         for node, target in zip(gateways, listening, strict=True):
             self.to_clients[node] = await stack.enter_async_context(Proxy(next(ports), target))
         self.processes = ProxiedCluster(
-            self.rabbitmq.url,
+            "",  # each has its own
             self.logs,
             gateway_ports=listening,
             routers=self.size.routers,
             presence=self.size.presence,
             settings=self.settings,
-            amqp_urls={
-                node: str(url.with_port(wire.port)) for node, wire in self.to_broker.items()
-            },
+            amqp_urls=amqp_urls,
             sabotage=self.sabotage,
         )
+
+    @property
+    def brokers(self) -> Mapping[str, Troubled]:
+        """The nodes of RabbitMQ by name."""
+        if isinstance(self.rabbitmq, PrivateBrokerCluster):
+            return {f"{RABBITMQ}-{n}": node for n, node in enumerate(self.rabbitmq.nodes, 1)}
+        return {RABBITMQ: self.rabbitmq}
+
+    @property
+    def cluster(self) -> PrivateBrokerCluster:
+        """The nodes of RabbitMQ and their network, of a world that has several."""
+        assert isinstance(self.rabbitmq, PrivateBrokerCluster), "one node has no links"
+        return self.rabbitmq
+
+    @property
+    def home(self) -> dict[str, str]:
+        """To which node of RabbitMQ each process connects: they take turns."""
+        return dict(zip(self.size.nodes, cycle(self.brokers), strict=False))
+
+    @property
+    def nodes(self) -> list[str]:
+        """Whom a fault may strike."""
+        return [*self.size.nodes, *self.brokers]
+
+    async def cut_off(self) -> tuple[str, ...]:
+        """Return the processes whose node of RabbitMQ does not serve, while another one does."""
+        if not isinstance(self.rabbitmq, PrivateBrokerCluster):
+            return ()
+        serving = await asyncio.to_thread(self.rabbitmq.serving)
+        return tuple(one for one, home in self.home.items() if self.brokers[home] not in serving)
+
+    async def whole(self) -> None:
+        """Wait until every node of RabbitMQ does its work again.
+
+        Raises:
+            RuntimeError: that took too long.
+        """
+        if isinstance(self.rabbitmq, PrivateBrokerCluster):
+            await asyncio.to_thread(self.rabbitmq.wait_until_whole)
 
     @property
     def urls(self) -> list[str]:
@@ -158,6 +202,8 @@ class World:
         return {name: min(sample[name] for sample in samples) for name in sorted(names)}
 
     def _depths(self) -> dict[str, int]:
-        told = self.rabbitmq.ctl("list_queues", "--no-table-headers", "name", "messages")
+        # Each node tells of its own: the others would have to call the asker, and do not know it.
+        asked = ("list_queues", "--local", "--no-table-headers", "name", "messages")
+        told = "".join(broker.ctl(*asked) for broker in self.brokers.values())
         rows = (line.rsplit("\t", 1) for line in told.splitlines() if "\t" in line)
         return {name: int(messages) for name, messages in rows}

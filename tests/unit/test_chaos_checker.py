@@ -258,6 +258,16 @@ def test_a_message_that_a_dead_gateway_held_may_come_late(story):
     assert assert_fine(story).excused == 1
 
 
+@pytest.mark.parametrize(("parted", "excused"), [("gateway-1", True), ("gateway-3", False)])
+def test_a_gateway_that_a_partition_cut_off_counts_as_dead_and_no_other(story, parted, excused):
+    def is_parted():
+        story.begin("partition halves", "rabbitmq")
+        story.end("partition halves", "rabbitmq", cut_off=(parted,))
+
+    inversion(story, "direct", "bob", between=is_parted)
+    assert story.check().kinds == (set() if excused else {REORDERED})
+
+
 @pytest.mark.parametrize(
     ("kind", "to", "fault"),
     [
@@ -415,6 +425,15 @@ def test_offline_is_wrong_for_a_user_whose_socket_no_fault_has_touched(story, ta
     story.end("kill", target)
     story.presence("watcher", "eve", "offline")
     assert story.check().kinds == ({PHANTOM} if target == "presence-1" else set())
+
+
+@pytest.mark.parametrize("parted", ["gateway-1", "gateway-3"])
+def test_offline_is_right_for_users_of_a_gateway_that_a_partition_cut_off(story, parted):
+    watched(story)
+    story.begin("partition halves", "rabbitmq")
+    story.end("partition halves", "rabbitmq", cut_off=(parted,))
+    story.presence("watcher", "eve", "offline")
+    assert story.check().kinds == (set() if parted == "gateway-1" else {PHANTOM})
 
 
 # ---- stuck ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from shared.broker import topology
-from shared.broker.memory import MemoryBroker, MemoryConnection
+from shared.broker.memory import MemoryBroker, MemoryChannel, MemoryConnection
 from shared.broker.ports import Arrived
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
@@ -363,6 +363,67 @@ async def test_records_of_a_deposed_owner_are_ignored(reigns: Reigns) -> None:
     await reigns.begin()
 
     assert reigns.keys == ["1", "2"]
+
+
+async def test_a_log_that_cannot_be_read_from_here_is_not_prepared(
+    reigns: Reigns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await reigns.connection()
+    log = Log(connection, await connection.channel(), "router", 3)
+    await log.prepare()
+
+    async def has_no_copy(*_: object) -> None:
+        raise BrokerUnavailable
+
+    monkeypatch.setattr(MemoryChannel, "read", has_no_copy)
+    with pytest.raises(BrokerUnavailable):
+        await log.prepare()
+
+
+async def test_who_began_a_reign_and_wrote_nothing_has_deposed_nobody(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    await reigns.begin()
+    await first.append(packed(2))
+    await reigns.begin()
+    await first.append(packed(3))
+
+    fourth = await reigns.begin()
+
+    assert reigns.keys == ["1", "2", "3"]
+    older: list[Record] = []
+    await fourth.older(LONG_AGO, older.append)
+    assert [one.key for one in older if isinstance(one, KeyUsed)] == ["1", "2", "3"]
+
+
+async def test_an_owner_is_deposed_as_soon_as_one_of_its_successors_writes(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    second = await reigns.begin()
+    await first.append(packed("late"))
+    await reigns.begin()
+    await first.append(packed("later"))
+    await second.append(packed(2))
+    await first.append(packed("too late"))
+
+    await reigns.begin()
+
+    assert reigns.keys == ["1", "2"]
+
+
+async def test_what_a_reign_has_read_before_it_wrote_stays_read(reigns: Reigns) -> None:
+    first = await reigns.begin()
+    await first.append(packed(1))
+    await reigns.begin()
+    await first.append(packed(2))
+    third = await reigns.begin()
+    assert reigns.keys == ["1", "2"]
+    await first.append(packed("late"))
+    await third.append(packed(3))
+
+    await reigns.begin()
+
+    assert reigns.keys == ["1", "2", "3"]
 
 
 async def test_a_term_is_higher_than_any_that_was_heard_of(reigns: Reigns) -> None:

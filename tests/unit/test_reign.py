@@ -1,7 +1,7 @@
 """One owner's time over one partition, over the broker in memory: shared/ownership/reign.py."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +15,13 @@ from router.core.retention import Retention
 from shared.broker import topology
 from shared.broker.memory import MemoryBroker
 from shared.broker.ports import Arrived, Queue, QueueKind
+from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import (
     CommandBatch,
     ConnectionsReport,
     DeliveryBatch,
+    Heartbeat,
     HistoryAsked,
     HistoryPage,
     InterestReport,
@@ -161,6 +163,40 @@ async def test_a_broadcast_is_logged_delivered_and_answered(realm: Realm) -> Non
     ]
     successor = await realm.begins()
     assert successor.owner.serial == 2
+
+
+async def test_a_reign_ends_without_an_answer_when_another_replica_has_a_higher_term(
+    realm: Realm,
+) -> None:
+    reign = await realm.begins()
+    await realm.sends(reign, WANTS_A, broadcast("m1"))
+    reign._news.peers.heard(Heartbeat("router", "r2", 1, 0, {0: reign.term, 1: 9}, []))
+    await realm.sends(reign, broadcast("m2"))
+    reign._news.peers.heard(Heartbeat("router", "r2", 2, 0, {0: reign.term + 1}, []))
+
+    with pytest.raises(BrokerUnavailable):
+        await realm.sends(reign, broadcast("m3"))
+    with pytest.raises(BrokerUnavailable):
+        await reign.tick()
+    assert [one.message_id for one in realm.inbox.delivered] == ["m1", "m2"]
+    assert len(realm.answers.answers) == 2
+
+
+async def test_a_reign_that_hears_of_a_higher_term_while_it_appends_promises_nothing(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reign = await realm.begins()
+    await realm.sends(reign, WANTS_A)
+    append = reign._log.append
+
+    def appends_and_hears(records: Iterable[bytes]) -> "asyncio.Future[list[None]]":
+        reign._news.peers.heard(Heartbeat("router", "r2", 1, 0, {0: reign.term + 1}, []))
+        return append(records)
+
+    monkeypatch.setattr(reign._log, "append", appends_and_hears)
+    with pytest.raises(BrokerUnavailable):
+        await realm.sends(reign, broadcast("m1"))
+    assert not realm.answers.answers
 
 
 async def test_batches_to_a_node_are_counted_by_each_reign_from_one(realm: Realm) -> None:
