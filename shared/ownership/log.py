@@ -159,11 +159,13 @@ class Log:
             await self.append(window)
         await self.append([codec.encode(CheckpointEnded(began.checkpoint))])
         place = await self._find(began, earliest)
-        await move_landmark(
-            self._channel,
-            self._landmarks,
-            lambda _: Landmark(self.term, began.checkpoint, place),
-        )
+
+        def moved(last: Landmark) -> Landmark:
+            if last.term > self.term:  # the next owner has begun, and has not read this
+                raise BrokerUnavailable("Another replica has a higher term", term=last.term)
+            return Landmark(self.term, began.checkpoint, place)
+
+        await move_landmark(self._channel, self._landmarks, moved)
         self._appended = 0
 
     async def older(self, start: Start, replay: Replay) -> None:

@@ -504,6 +504,17 @@ async def test_a_landmark_that_was_on_its_way_back_counts_again(reigns: Reigns) 
     assert reigns.keys == ["state"]
 
 
+async def test_a_deposed_owner_does_not_move_the_landmark_back(reigns: Reigns) -> None:
+    deposed = await reigns.begin()
+    await (await reigns.begin()).append(packed("later"))
+
+    with pytest.raises(BrokerUnavailable):
+        await deposed.checkpoint(packed("state"))
+    reigns.broker.cut()
+
+    assert await reigns.lose_landmarks() == [Landmark(2)]
+
+
 async def test_one_landmark_is_left_whatever_has_happened(reigns: Reigns) -> None:
     channel = await (await reigns.connection()).channel()
     await channel.declare(LANDMARKS)
