@@ -14,7 +14,8 @@ MAX_HELD = 10_000
 """Deliveries of one partition that are held for a replay; then they go on without it."""
 
 PATIENCE = 10.0
-"""Seconds to wait for a replay."""
+"""Seconds for which something may be held for a replay. While nothing is, that may take its time: no
+owner may be there to answer."""
 
 Item = TopicDelivery | ReplayEnded
 
@@ -33,6 +34,7 @@ class Track:
 
     waits: bool = False
     asked_at: float = 0.0
+    held_since: float = 0.0
     live: list[TopicDelivery] = field(default_factory=list)
     again: dict[int, TopicDelivery] = field(default_factory=dict)
     """By serial."""
@@ -94,7 +96,7 @@ class Gaps:
             arrival.ask = track.ask(now)
         track.sequence = max(track.sequence, batch.sequence)
         for item in items:
-            self._put(track, item, arrival)
+            self._put(track, item, arrival, now)
         arrival.asked_at = track.asked_at
         if len(track.live) > MAX_HELD:
             arrival.deliver += track.release()
@@ -103,7 +105,7 @@ class Gaps:
             track.serial = max(track.serial, batch.serial, *serials)
         return arrival
 
-    def _put(self, track: Track, item: Item, arrival: Arrival) -> None:
+    def _put(self, track: Track, item: Item, arrival: Arrival, now: float) -> None:
         match item:
             case ReplayEnded():
                 if track.waits and item.ask == track.asks:
@@ -113,6 +115,7 @@ class Gaps:
                 if track.waits:
                     track.again[item.serial] = item
             case _ if track.waits:
+                track.held_since = track.held_since if track.live else now
                 track.live.append(item)
             case _:
                 arrival.deliver.append(item)
@@ -122,7 +125,7 @@ class Gaps:
         return [
             (partition, track.release())
             for partition, track in self._tracks.items()
-            if track.waits and now - track.asked_at > PATIENCE
+            if track.live and now - track.held_since > PATIENCE
         ]
 
 

@@ -209,6 +209,20 @@ def test_with_a_new_inbox_every_known_partition_is_asked_for_and_what_was_held_i
 # ---- patience ------------------------------------------------------------------------------------
 
 
+def test_a_replay_may_take_its_time_while_nothing_is_held_for_it():
+    """Nobody may be there to answer; when somebody is, nothing is given up."""
+    node = Node()
+    node.take(1, kept(1), serial=1)
+    node.mark(3, 3)
+    node.now += 10 * PATIENCE
+
+    assert node.gaps.overdue(now=node.now) == []
+    node.take(4, kept(4))
+    assert node.gaps.overdue(now=node.now + PATIENCE) == []
+    node.take(5, *again(2, 3))
+    assert node.heard == [1, 2, 3, 4]
+
+
 def test_nobody_waits_for_ever_for_a_replay():
     node = Node()
     node.take(1, kept(1))
