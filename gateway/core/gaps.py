@@ -14,8 +14,10 @@ MAX_HELD = 10_000
 """Deliveries of one partition that are held for a replay; then they go on without it."""
 
 PATIENCE = 10.0
-"""Seconds for which something may be held for a replay. While nothing is, that may take its time: no
-owner may be there to answer."""
+"""Seconds for which something may be held for a replay.
+
+While nothing is held, the replay may take its time: nobody may be there to answer.
+"""
 
 Item = TopicDelivery | ReplayEnded
 
