@@ -78,7 +78,7 @@ class Directs:
         for connection in self._connections.of_user(user_id):
             for handover in (*connection.unconfirmed, *connection.held):
                 waiting[handover.delivery.message_id] = handover
-            connection.held = []
+            connection.held = [one for one in connection.held if one.settled]
         return [waiting[message_id] for message_id in sorted(waiting)]
 
     def released(self, connection: Connection) -> None:
@@ -92,14 +92,15 @@ class Directs:
             handover
             for other in self._connections.of_user(connection.user_id)
             for handover in other.unconfirmed
-            if handover not in held
+            if handover not in held and not handover.settled
         ]
         for handover in others:
             handover.delivery.connection_id = ""
         for handover in held:
             handover.waiting.discard(connection.id)
-        for handover in sorted((*others, *held), key=lambda one: one.delivery.message_id):
-            self._offer_to(handover, [connection])
+        due = {one.delivery.message_id: one for one in (*others, *held)}
+        for message_id in sorted(due):
+            self._offer_to(due[message_id], [connection])
 
     def gone(self, connection: Connection) -> None:
         """The connection is gone: find another place for what it has not taken."""
@@ -129,11 +130,10 @@ class Directs:
         handover.unconfirmed = True
         if handover.waiting:
             return
-        others: list[Connection] = []
-        if handover.delivery.connection_id:  # the others have not been offered it yet
-            handover.delivery.connection_id = ""
-            same_user = self._connections.of_user(connection.user_id)
-            others = [one for one in same_user if one is not connection]
+        handover.delivery.connection_id, handover.unwritten = "", False
+        message_id = handover.delivery.message_id
+        same_user = self._connections.of_user(connection.user_id)
+        others = [one for one in same_user if not one.was_written(message_id)]
         self._offer_to(handover, others)
 
     def _offer(self, handover: Handover) -> None:
@@ -145,7 +145,7 @@ class Directs:
             self._offer_to(handover, self._connections.of_user(delivery.target_user))
 
     def _offer_to(self, handover: Handover, connections: list[Connection]) -> None:
-        if handover.delivery.target_user in self._returning:
+        if handover.delivery.target_user in self._returning and handover.delivery.ttl != 0:
             handover.behind, connections = True, []
         frame = text_frame(frames.direct_delivery(handover.delivery)) if connections else b""
         taken = [one.id for one in connections if _takes(one, handover, frame)]

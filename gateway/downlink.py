@@ -80,9 +80,9 @@ class Downlink:
 
     def go_on(self) -> None:
         """Deliver what has waited too long for what should come before it."""
-        for partition, deliveries in self._gaps.overdue(now=time.monotonic()):
+        for partition, deliveries, asked_at in self._gaps.overdue(now=time.monotonic()):
             log.warning("no replay", action="go on", partition=partition)
-            self._deliver(partition, deliveries, asked_at=0.0)
+            self._deliver(partition, deliveries, asked_at)
 
     def _deliver(self, partition: int, deliveries: list[TopicDelivery], asked_at: float) -> None:
         for delivery in deliveries:
@@ -104,14 +104,15 @@ class Downlink:
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
             deliveries = []
-        if not deliveries or not self._is_partition(batch.partition):
+        if not deliveries:
             acknowledge()
             return
         self.open_parcels += 1
         parcel = Parcel(len(deliveries), lambda: self._close_parcel(acknowledge))
         for delivery in deliveries:
             if isinstance(delivery, SettleAsked):
-                self._directs.settle(delivery, batch.partition)
+                if self._is_partition(batch.partition):
+                    self._directs.settle(delivery, batch.partition)
                 parcel.settle()
             else:
                 self._directs.take(delivery, parcel)

@@ -32,6 +32,7 @@ from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
 log = structlog.get_logger()
 
 LEASE_SECONDS = 1.0
+FIRST_HAND_BACK_SECONDS = 2.0
 HAND_BACK_SECONDS = 4.0
 QUIET_SECONDS = 0.5
 """In this time every owner has heard that the node is leaving."""
@@ -202,7 +203,12 @@ class Membership:
             await asyncio.sleep(LEASE_SECONDS)
 
     async def leave(self) -> None:
-        """Say that this node is going, so that nobody waits for its lease to run out."""
+        """Say that this node is going, so that nobody waits for its lease to run out.
+
+        First it hands back what it has: after the goodbye nobody waits for that any more (R1).
+        """
+        if self._boot is not None:
+            await self._hand_back(FIRST_HAND_BACK_SECONDS)
         self._leaving = True
         if self._boot is None:
             return
@@ -213,12 +219,12 @@ class Membership:
             )
         except BrokerUnavailable as error:
             log.warning("could not say goodbye", action="leave", error=str(error))
-        await self._hand_back()
+        await self._hand_back(HAND_BACK_SECONDS)
 
-    async def _hand_back(self) -> None:
+    async def _hand_back(self, seconds: float) -> None:
         """Go on handing direct messages back until none comes any more, or for too long."""
         quiet = 0.0
-        for _ in range(int(HAND_BACK_SECONDS / POLL_SECONDS)):
+        for _ in range(int(seconds / POLL_SECONDS)):
             await asyncio.sleep(POLL_SECONDS)
             quiet = 0.0 if self._downlink.open_parcels else quiet + POLL_SECONDS
             if quiet >= QUIET_SECONDS:

@@ -38,6 +38,8 @@ class PresenceOwner(MailOwner):
         super().__init__(leases, limits)
         self._returns = Returns()
         self._swept_ms = 0
+        self._quiet: set[str] = set()
+        """Nodes that are not waited for: they have not been heard for a while."""
 
     # ---- the log ---------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class PresenceOwner(MailOwner):
             case DirectMessageReturned():
                 self._returned(sender, command, now_ms)
             case DirectMessageUndelivered():
-                self._give_again(command.delivery, frozenset(), now_ms)
+                self._undelivered(command.delivery, now_ms)
             case Settled():
                 self._settled(command.user_id, command.node_id, now_ms)
             case MailboxAsked():
@@ -120,7 +122,8 @@ class PresenceOwner(MailOwner):
         user_id = delivery.target_user
         stuck = user_id in self._held_up or not self._open_nodes(user_id)
         waits = stuck and self.mailboxes.waits(user_id, now_ms=now_ms)
-        return waits or self._is_held(delivery, now_ms)
+        may_wait = not self.mailboxes.expired(delivery, now_ms)
+        return (waits and may_wait) or self._is_held(delivery, now_ms)
 
     def _is_held(self, delivery: DirectDelivery, now_ms: int) -> bool:
         """Whether it waits for what may come back. What may not wait at all does not."""
@@ -156,6 +159,11 @@ class PresenceOwner(MailOwner):
         others_may_have_it = set(delivery.nodes) & self._leases.alive.keys() - returned
         self._keep(delivery, now_ms, answer=not others_may_have_it)
 
+    def _undelivered(self, delivery: DirectDelivery, now_ms: int) -> None:
+        """The broker has moved a message on that no gateway took; of a repeat nobody need know."""
+        if not delivery.known:
+            self._give_again(delivery, frozenset(), now_ms)
+
     def _give_again(
         self, delivery: DirectDelivery, returned: AbstractSet[str], now_ms: int
     ) -> None:
@@ -171,10 +179,11 @@ class PresenceOwner(MailOwner):
 
     def _appeared(self, location: Location, now_ms: int) -> None:
         user_id, node_id = location.user_id, location.sender.node_id
-        elsewhere = self._holds.given_to(user_id) - {node_id}
-        still_there = elsewhere & self.directory.nodes_of(user_id)
-        self._hold(user_id, elsewhere - still_there)
-        self._hold(user_id, still_there, moved=True)
+        if len(self.directory.connections_at(user_id, node_id)) == 1:
+            elsewhere = self._holds.given_to(user_id) - {node_id}
+            still_there = elsewhere & self.directory.nodes_of(user_id)
+            self._hold(user_id, elsewhere - still_there)
+            self._hold(user_id, still_there, moved=True)
         self._drain(user_id, [node_id], location.connection_id, now_ms)
 
     def _reported(self, sender: Sender, command: ConnectionsReport, now_ms: int) -> None:
@@ -188,7 +197,7 @@ class PresenceOwner(MailOwner):
 
     def _hold(self, user_id: str, node_ids: Iterable[str], *, moved: bool = False) -> None:
         """Let nothing overtake what nodes may yet hand back: ask them to say when they have."""
-        for node_id in node_ids:
+        for node_id in set(node_ids) - self._quiet:
             sender = self._leases.alive.get(node_id)
             if sender is not None and (moved or not self._holds.awaits(user_id, node_id)):
                 self._ask_to_settle(user_id, sender, moved=moved)
@@ -212,20 +221,27 @@ class PresenceOwner(MailOwner):
 
     def _wait_no_longer(self, node_ids: Iterable[str], now_ms: int) -> None:
         for node_id in node_ids:
-            self._go_on(self._holds.ended(node_id), now_ms)
+            self._go_on(self._holds.wait_no_longer(node_id), now_ms)
 
     # ---- the reign -------------------------------------------------------------------------------
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget the connections of a life that is over; see ``Owner``."""
         super().node_ended(sender, now_ms, clean=clean)
-        self._wait_no_longer([sender.node_id], now_ms)
+        node_id = sender.node_id
+        heir = self._leases.alive.get(node_id)
+        if heir is None or heir.process != sender.process:  # else its queue is still the same
+            self._holds.ended(node_id)
+            self._wait_no_longer([node_id], now_ms)
+            for full in self._full.values():
+                full.discard(node_id)
 
     def tick(self, now_ms: int) -> None:
         """Let those go whose grace is over, try again what was refused; see ``Owner``."""
         self._now_ms = now_ms
         super().tick(now_ms)
-        self._wait_no_longer(self._leases.quiet, now_ms)
+        before, self._quiet = self._quiet, set(self._leases.quiet)
+        self._wait_no_longer(self._quiet - before, now_ms)
         held_up, self._held_up = self._held_up, set()
         self._go_on(held_up, now_ms)
         if now_ms - self._swept_ms >= SWEEP_MS:

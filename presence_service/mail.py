@@ -132,7 +132,10 @@ class MailOwner(PeopleOwner[Given]):
 
     def _drain(self, user_id: str, nodes: list[str], connection_id: str, now_ms: int) -> None:
         """Hand over what waits for a user; it is kept until the broker has it."""
-        self._full.get(user_id, set()).difference_update(nodes)
+        if (full := self._full.get(user_id)) is not None:
+            full.difference_update(nodes)
+            if not full:
+                del self._full[user_id]
         if user_id in self._holds:
             return
         for entry in self.mailboxes.drain(user_id, now_ms=now_ms):

@@ -61,13 +61,12 @@ class Undelivered:
         for delivery in deliveries:
             command: DirectMessageUndelivered | Settled
             if isinstance(delivery, SettleAsked):  # what came before it has come here, too
-                user_id = delivery.user_id
-                command = Settled(user_id, delivery.node_id)
+                command = Settled(delivery.user_id, delivery.node_id)
+                partition = batch.partition % self._partitions
             else:
-                user_id = delivery.target_user
                 command = DirectMessageUndelivered(delivery)
+                partition = partition_of(delivery.target_user, self._partitions)
             items = [Numbered(0, Raw(codec.encode(command)))]
-            partition = partition_of(user_id, self._partitions)
             to = topology.queue_address(topology.commands(topology.PRESENCE, partition))
             await channel.publish(
                 codec.encode(CommandBatch(life.sender, "", items)), to, persistent=True

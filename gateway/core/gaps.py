@@ -122,10 +122,13 @@ class Gaps:
             case _:
                 arrival.deliver.append(item)
 
-    def overdue(self, *, now: float) -> list[tuple[int, list[TopicDelivery]]]:
-        """Return what has waited too long for a replay, by partition; it goes on without."""
+    def overdue(self, *, now: float) -> list[tuple[int, list[TopicDelivery], float]]:
+        """Return what has waited too long for a replay, by partition; it goes on without.
+
+        With it comes when the replay was asked for: see ``Arrival``.
+        """
         return [
-            (partition, track.release())
+            (partition, track.release(), track.asked_at)
             for partition, track in self._tracks.items()
             if track.live and now - track.held_since > PATIENCE
         ]

@@ -49,10 +49,13 @@ class Holds:
         awaited[node_id] -= 1
         return self._wait_on(user_id)
 
-    def ended(self, node_id: str) -> list[str]:
-        """Wait for a node no longer; return the users for whom nothing is waited for now."""
+    def ended(self, node_id: str) -> None:
+        """Learn that a node is over, with all that it had."""
         for user_id in [user for user, nodes in self._given.items() if node_id in nodes]:
             self.left(user_id, node_id)
+
+    def wait_no_longer(self, node_id: str) -> list[str]:
+        """Wait for a node no longer; return the users for whom nothing is waited for now."""
         waiting = [user for user, nodes in self._awaited.items() if node_id in nodes]
         for user_id in waiting:
             del self._awaited[user_id][node_id]

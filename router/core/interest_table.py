@@ -1,6 +1,6 @@
 """PURE: which nodes want which patterns, for one partition of the topics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from shared.topics.pattern import contains, parse_pattern
 from shared.topics.trie import Trie
@@ -52,14 +52,18 @@ class InterestTable:
     def wanted_at(self, topic: str, serial: int) -> set[str]:
         """Return the nodes that wanted this topic already when this serial was given."""
         words = tuple(topic.split("."))
-        return {
-            node_id
-            for node_id in self._trie.match(words)
-            if any(
-                since < serial and contains(parse_pattern(pattern), words)
-                for pattern, since in self._patterns[node_id].items()
-            )
-        }
+        return {one for one in self._trie.match(words) if self._wanted_before(one, words, serial)}
+
+    def _wanted_before(self, node_id: str, words: tuple[str, ...], serial: int) -> bool:
+        """Whether some pattern of a node meets these words that it wanted before a serial.
+
+        Some pattern does; few were wanted after it, so those are looked at first.
+        """
+        since = self._patterns[node_id]
+        late = [pattern for pattern, at in since.items() if at >= serial]
+        if not _any_meets(late, words):
+            return True
+        return _any_meets((pattern for pattern, at in since.items() if at < serial), words)
 
     def missed_by(self, node_id: str) -> Callable[[str, int], bool]:
         """Return what tells whether a node wanted a topic already when this serial was given."""
@@ -76,3 +80,7 @@ class InterestTable:
     def __len__(self) -> int:
         """Count (pattern, node) pairs."""
         return sum(len(patterns) for patterns in self._patterns.values())
+
+
+def _any_meets(patterns: Iterable[str], words: tuple[str, ...]) -> bool:
+    return any(contains(parse_pattern(pattern), words) for pattern in patterns)

@@ -4,9 +4,9 @@ Commands and facts travel from a gateway to the owner of a partition, numbered; 
 owner to nodes; answers to the gateway that asked; news to everybody concerned.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 # ---- who speaks ----------------------------------------------------------------------------------
 
@@ -442,6 +442,10 @@ class LeaseEnded(Struct, tag=41, array_like=True):
     """Another, younger process calls itself by the same node id."""
 
 
+Term: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+"""A reign's number; a senseless one must leave room for those above it."""
+
+
 class Heartbeat(Struct, tag=42, array_like=True):
     """A replica lives, and serves these partitions."""
 
@@ -451,7 +455,7 @@ class Heartbeat(Struct, tag=42, array_like=True):
     """Rises once a second; news of a term in between repeats the last one."""
 
     clock_ms: int
-    terms: dict[int, int]
+    terms: dict[int, Term]
     """Partition to the term of this replica's reign."""
 
     standing_by: list[int]

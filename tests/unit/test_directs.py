@@ -117,9 +117,10 @@ async def test_what_waits_for_a_client_goes_back_when_its_user_is_elsewhere_too(
     assert handed_back(node) == [("dm_2", "behind")]
     assert node.uplink.told_settled == [Settled("bob", "n1")]
     node.welcome(late)
-    assert heard(late) == ["dm_2"]  # another connection has not confirmed it
+    assert heard(late) == ["dm_1"]  # the rest comes again, in order
 
     node.direct(message("dm_2"), message("dm_3"))
+    assert heard(late) == ["dm_1", "dm_2", "dm_3"]
     confirm(node, silent, "dm_2", "dm_3")
     assert heard(silent) == ["dm_1", "dm_2", "dm_3"]
     assert len(node.acknowledged) == 2
@@ -140,8 +141,45 @@ async def test_who_connects_is_written_first_what_the_users_other_clients_have_n
     node.direct(message("dm_3"))
     node.leave(silent)
 
-    assert heard(late) == heard(another) == ["dm_1", "dm_2", "dm_3"]
+    assert heard(late) == ["dm_1", "dm_2", "dm_3"]
+    assert heard(another) == ["dm_2", "dm_3"]  # somebody has the first one already
     assert handed_back(node) == []
+
+
+async def test_what_is_let_pass_is_offered_to_one_who_came_meanwhile(node: GatewayNode) -> None:
+    silent = node.client("c1", confirms=True)
+    node.direct(message("dm_1"))
+    late = node.client("c2", welcomed=False)
+
+    silent.let_time_pass()
+    assert handed_back(node) == []
+    node.welcome(late)
+
+    assert heard(late) == ["dm_1"]
+
+
+@pytest.mark.usefixtures("few")
+async def test_who_has_room_again_is_given_what_another_let_pass(node: GatewayNode) -> None:
+    full, idle = node.client("c1", confirms=True), node.client("c2", confirms=True)
+    node.direct(message("dm_1"), message("dm_2"))
+    confirm(node, idle, "dm_1", "dm_2")
+    node.direct(message("dm_3"))
+    assert heard(full) == ["dm_1", "dm_2"]
+    confirm(node, full, "dm_1", "dm_2")
+
+    idle.let_time_pass()
+
+    assert heard(full) == ["dm_1", "dm_2", "dm_3"]
+    assert handed_back(node) == []
+
+
+def test_a_live_only_message_does_not_go_back_behind_others(node: GatewayNode) -> None:
+    node.direct(message("dm_1"))
+    client = node.client("c1")
+
+    node.direct(message("dm_2", ttl=0))
+
+    assert heard(client) == ["dm_2"]
 
 
 async def test_what_is_let_pass_lets_later_ones_through(node: GatewayNode) -> None:

@@ -229,8 +229,8 @@ def test_nobody_waits_for_ever_for_a_replay():
     node.take(3, kept(3))
     assert not node.gaps.overdue(now=node.now + PATIENCE)
 
-    [(partition, deliveries)] = node.gaps.overdue(now=node.now + PATIENCE + 1)
-    assert (partition, names(deliveries)) == (0, [3])
+    [(partition, deliveries, asked_at)] = node.gaps.overdue(now=node.now + PATIENCE + 1)
+    assert (partition, names(deliveries), asked_at) == (0, [3], node.now)
     node.take(4, kept(4))
     node.take(5, *again(2, 3))
     assert node.heard == [1, 4]

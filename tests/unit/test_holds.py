@@ -38,6 +38,8 @@ def test_a_node_that_is_over_is_not_waited_for_and_has_nothing_left():
     holds.begin("eve", "n1")
     holds.begin("eve", "n2")
 
-    assert holds.ended("n1") == ["bob"]
+    assert holds.wait_no_longer("n1") == ["bob"]
     assert "eve" in holds
+    assert holds.given_to("zoe") == {"n1", "n2"}
+    holds.ended("n1")
     assert holds.given_to("zoe") == {"n2"}

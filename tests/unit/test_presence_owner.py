@@ -308,6 +308,7 @@ def test_whoever_has_left_again_is_not_tried_but_waited_for(story):
     assert story.delivered == []
 
     story.opens(N2, "c2")
+    story.settles(N1)
 
     assert story.handed == [("direct.n2.n2-p1", "dm_1")]
 
@@ -603,6 +604,42 @@ def test_a_connection_that_is_handed_something_behind_what_went_back_stays_known
     story.send(N1, DirectMessageReturned(story.given(N1), behind=True))
 
     assert story.owner.directory.connections_at("bob", "n1") == ["c3"]
+
+
+def test_a_node_with_a_new_boot_is_waited_for_still(story):
+    """Its process lives on, and so does the queue that holds what it was given."""
+    moved(story)
+    story.leases.renewed(life("n1", "b2"))
+    story.owner.node_ended(N1, 0, clean=True)
+    story.writes()
+    assert story.handed == [("direct.n1.n1-p1", "dm_1")]
+
+    story.returns(N1)
+    story.settles(N1)
+
+    assert story.handed[1:] == [("direct.n2.n2-p1", "dm_1"), ("direct.n2.n2-p1", "dm_2")]
+
+
+def test_a_second_connection_on_the_same_node_asks_nobody(story):
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.writes()
+    story.opens(N2, "c3")
+
+    assert story.asks(N1) == []
+
+
+def test_a_repeat_that_comes_back_undelivered_takes_no_messages_place(story):
+    story.opens(N1, "c1")
+    story.writes(idempotency_key="k")
+    story.writes(idempotency_key="k")
+    repeat = story.delivered[1][1]
+    assert repeat.known
+
+    story.send(N1, DirectMessageUndelivered(repeat), number=0)
+
+    assert story.waiting == []
+    assert len(story.delivered) == 2
 
 
 @pytest.mark.parametrize("how", ["ended", "quiet", "refuses"])
