@@ -42,7 +42,7 @@ class Directs:
         """Users for whom something went back: what came behind it must not overtake it (R1)."""
 
     def settle(self, asked: SettleAsked, partition: int) -> None:
-        """Say that what came before this is off our hands; what comes now is in order again."""
+        """Say that what came before this is handed on; what comes now is in order again."""
         if asked.moved:
             for handover in self._unserved(asked.user_id):
                 handover.behind = True

@@ -188,7 +188,7 @@ class Uplink:
         return self._link_of(command.delivery.target_user).insist(codec.encode(command))
 
     def settled(self, partition: int, fact: Settled) -> None:
-        """Tell a partition that what the node was given before is off its hands."""
+        """Tell a partition that what the node was given before is handed on, or back."""
         self._presence[partition].insist(codec.encode(fact))
 
     def ask_mailbox(self, command: MailboxAsked) -> None:

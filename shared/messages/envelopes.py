@@ -231,7 +231,7 @@ class MailboxAsked(Struct, tag=18, array_like=True):
 
 
 class SettleAsked(Struct, tag=23, array_like=True):
-    """Say when all that came before this for the user is off your hands (R1)."""
+    """Say when all that came before this for the user is handed to connections, or back (R1)."""
 
     user_id: str
     """Empty for all users of the partition."""
@@ -242,7 +242,7 @@ class SettleAsked(Struct, tag=23, array_like=True):
 
 
 class Settled(Struct, tag=19, array_like=True):
-    """The node has settled all that it was given for the user before it was asked."""
+    """The node has handed on, or back, all that it was given for the user before it was asked."""
 
     user_id: str
     """Empty for all users of the partition."""
