@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.tally import Tally
 from shared.errors import OutcomeUnknown
-from shared.messages.envelopes import Answer
+from shared.messages.answers import Answer
 
 ANSWER_SECONDS = 4.5
 """For the owner and all receipts; a command is answered within 5 s."""

@@ -13,13 +13,8 @@ from gateway.node import Node
 from gateway.recovery import Recovery
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
 from shared.messages import frames
-from shared.messages.envelopes import (
-    HistoryAsked,
-    HistoryPage,
-    PresenceSet,
-    RouteBroadcast,
-    RouteDirectMessage,
-)
+from shared.messages.answers import HistoryPage
+from shared.messages.envelopes import HistoryAsked, PresenceSet, RouteBroadcast, RouteDirectMessage
 
 CONFIRM_SECONDS = 4.0
 """For the broker to confirm a fact; a command is answered within 5 s."""

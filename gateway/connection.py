@@ -10,7 +10,8 @@ from gateway.handover import Handover
 from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
-from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened, TopicDelivery
+from shared.messages.deliveries import TopicDelivery
+from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened
 from shared.messages.frames import topic_delivery
 from shared.recent import Recent
 

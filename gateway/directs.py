@@ -8,14 +8,9 @@ from gateway.outbox import text_frame
 from gateway.uplink import Uplink
 from shared.broker.batching import Packer
 from shared.messages import codec, frames
-from shared.messages.envelopes import (
-    DirectDelivery,
-    DirectMessageReturned,
-    DirectReceipt,
-    MailboxAsked,
-    SettleAsked,
-    Settled,
-)
+from shared.messages.answers import DirectReceipt
+from shared.messages.deliveries import DirectDelivery, SettleAsked
+from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settled
 from shared.partitions import partition_of
 from shared.recent import Recent
 

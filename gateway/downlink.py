@@ -15,7 +15,8 @@ from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.messages import codec
-from shared.messages.envelopes import Receipt, SettleAsked, TopicDelivery
+from shared.messages.answers import Receipt
+from shared.messages.deliveries import SettleAsked, TopicDelivery
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from gateway.connection import Connection
 from gateway.core.subscriptions import Subscriptions
 from gateway.outbox import text_frame
 from shared.messages import frames
-from shared.messages.envelopes import TopicDelivery
+from shared.messages.deliveries import TopicDelivery
 from shared.recent import Recent
 
 MAX_REMEMBERED = 10_000

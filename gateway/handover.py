@@ -6,7 +6,7 @@ The broker keeps the message all the while: it is acknowledged only then.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import DirectDelivery
+from shared.messages.deliveries import DirectDelivery
 
 
 @dataclass

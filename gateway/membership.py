@@ -27,7 +27,8 @@ from shared.cancellation import heed_cancellation
 from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
 from shared.messages import codec
-from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, Sender
+from shared.messages.envelopes import Sender
+from shared.messages.news import Heartbeat, Lease, LeaseEnded
 
 log = structlog.get_logger()
 

@@ -9,8 +9,9 @@ from ulid import ULID
 from gateway.connection import Connection
 from gateway.node import Node
 from shared.errors import BrokerUnavailable, OutcomeUnknown, ReplayBroken, SlowConsumer
+from shared.messages.answers import Recovered
 from shared.messages.client import RecoverFrom
-from shared.messages.envelopes import Recovered, RecoveryAsked
+from shared.messages.envelopes import RecoveryAsked
 
 log = structlog.get_logger()
 

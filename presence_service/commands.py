@@ -12,9 +12,9 @@ from presence_service.core.returns import Returns
 from presence_service.mail import MailOwner, direct_queue
 from shared.broker.ports import Address
 from shared.messages import codec
+from shared.messages.deliveries import DirectDelivery, SettleAsked
 from shared.messages.envelopes import (
     ConnectionsReport,
-    DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
     MailboxAsked,
@@ -22,7 +22,6 @@ from shared.messages.envelopes import (
     PresenceSet,
     RouteDirectMessage,
     Sender,
-    SettleAsked,
     Settled,
 )
 from shared.messages.records import KeyUsed, Record

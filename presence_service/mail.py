@@ -11,7 +11,9 @@ from presence_service.people import PeopleOwner
 from shared.broker import topology
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.envelopes import DirectDelivery, Located, Sender, Stored
+from shared.messages.answers import Located, Stored
+from shared.messages.deliveries import DirectDelivery
+from shared.messages.envelopes import Sender
 from shared.messages.records import Drained, Kept, Record
 from shared.ownership.leases import Leases
 

@@ -8,13 +8,8 @@ from msgspec import Raw
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel, raise_when_lost
 from shared.messages import codec
-from shared.messages.envelopes import (
-    CommandBatch,
-    DirectMessageUndelivered,
-    Numbered,
-    SettleAsked,
-    Settled,
-)
+from shared.messages.deliveries import SettleAsked
+from shared.messages.envelopes import CommandBatch, DirectMessageUndelivered, Numbered, Settled
 from shared.ownership.replica import Life
 from shared.partitions import partition_of
 

@@ -12,6 +12,8 @@ from router.core.plan import Plan, inbox_of, plan
 from router.queries import Queries, delivery_of
 from shared.broker.ports import Address
 from shared.messages import codec
+from shared.messages.answers import Routed
+from shared.messages.deliveries import TopicDelivery
 from shared.messages.envelopes import (
     HistoryAsked,
     InterestGained,
@@ -20,9 +22,7 @@ from shared.messages.envelopes import (
     RecoveryAsked,
     ReplayAsked,
     RouteBroadcast,
-    Routed,
     Sender,
-    TopicDelivery,
 )
 from shared.messages.records import HistoryReached, KeyUsed, Published, Record, TopicReached
 from shared.ownership.leases import Leases

@@ -6,16 +6,9 @@ from typing import TypeAlias
 from router.core.history import History
 from router.core.interest_table import InterestTable
 from router.core.namespaces import Namespaces
-from shared.messages.envelopes import (
-    HistoryAsked,
-    HistoryPage,
-    Recovered,
-    RecoveryAsked,
-    ReplayAsked,
-    ReplayEnded,
-    Sender,
-    TopicDelivery,
-)
+from shared.messages.answers import HistoryPage, Recovered
+from shared.messages.deliveries import ReplayEnded, TopicDelivery
+from shared.messages.envelopes import HistoryAsked, RecoveryAsked, ReplayAsked, Sender
 from shared.messages.records import Published
 from shared.topics.pattern import parse_pattern
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded, News
+from shared.messages.news import Heartbeat, Lease, LeaseEnded, News
 
 GONE_SECONDS = 5.0
 """After so long without a word a line is marked; after twice as long it goes."""

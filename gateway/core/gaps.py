@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import DeliveryBatch, ReplayAsked, ReplayEnded, TopicDelivery
+from shared.messages.deliveries import DeliveryBatch, ReplayEnded, TopicDelivery
+from shared.messages.envelopes import ReplayAsked
 
 MAX_HELD = 10_000
 """Deliveries of one partition that are held for a replay; then they go on without it."""

@@ -1,6 +1,6 @@
 """PURE: which offsets of which topics a client has already (H3)."""
 
-from shared.messages.envelopes import TopicDelivery
+from shared.messages.deliveries import TopicDelivery
 from shared.recent import Recent
 
 MAX_TOPICS = 10_000

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import Answer, DirectReceipt, Located, Receipt, Routed, Stored
+from shared.messages.answers import Answer, DirectReceipt, Located, Receipt, Routed, Stored
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from shared.messages.envelopes import DirectDelivery
+from shared.messages.deliveries import DirectDelivery
 
 PARTITION_BYTES = 33_554_432
 """What all mailboxes of one partition may take, for whoever writes to users that do not exist."""

@@ -2,6 +2,10 @@
 
 client      what clients send, checked
 frames      what clients get, as JSON bytes
-envelopes   what the services say to each other
+envelopes   what gateways tell owners
+deliveries  what owners hand to nodes
+answers     what the gateway that asked hears of its command
+news        what everybody hears of nodes and replicas
+records     what owners write down for those after them
 codec       envelopes to bytes and back, many to a message
 """

@@ -5,18 +5,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.errors import ServiceError
-from shared.messages.envelopes import (
-    Answer,
-    CommandBatch,
+from shared.messages.answers import Answer
+from shared.messages.deliveries import (
     DeliveryBatch,
     DirectDelivery,
-    News,
-    PresenceCommand,
     ReplayEnded,
-    RouterCommand,
     SettleAsked,
     TopicDelivery,
 )
+from shared.messages.envelopes import CommandBatch, PresenceCommand, RouterCommand
+from shared.messages.news import News
 from shared.messages.records import Landmark, LogBatch, Record
 
 Target = TypeVar("Target")

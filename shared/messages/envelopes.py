@@ -1,12 +1,10 @@
-"""What the services say to each other.
+"""What gateways tell the owners of partitions: commands and facts, in numbered batches."""
 
-Commands and facts travel from a gateway to the owner of a partition, numbered; deliveries from an
-owner to nodes; answers to the gateway that asked; news to everybody concerned.
-"""
+from typing import TypeAlias
 
-from typing import Annotated, TypeAlias
+from msgspec import Raw, Struct
 
-from msgspec import Meta, Raw, Struct
+from shared.messages.deliveries import DirectDelivery
 
 # ---- who speaks ----------------------------------------------------------------------------------
 
@@ -176,33 +174,6 @@ class PresenceAsked(Struct, tag=15, array_like=True):
     patterns: list[str]
 
 
-class DirectDelivery(Struct, tag=20, array_like=True):
-    """A direct message for connections of one node."""
-
-    message_id: str
-    target_user: str
-    from_user: str
-    payload: bytes
-    metadata: bytes
-    sent_at_ms: int
-    ask: str
-    """What the receipt is about: the id minted for the command that is to be answered."""
-
-    report_to: str
-    """The answers queue that waits for the receipt."""
-
-    nodes: list[str]
-    """All nodes that were given this message."""
-
-    connection_id: str = ""
-    """Only for this connection; empty for all of the user's."""
-
-    queued: bool = False
-    ttl: float | None = None
-    known: bool = False
-    """Delivered before; to be reported again, and not written (A7)."""
-
-
 class DirectMessageReturned(Struct, tag=16, array_like=True):
     """No connection of the user on this node has taken it; look again."""
 
@@ -228,17 +199,6 @@ class MailboxAsked(Struct, tag=18, array_like=True):
 
     user_id: str
     connection_id: str
-
-
-class SettleAsked(Struct, tag=23, array_like=True):
-    """Say when all that came before this for the user is handed to connections, or back (R1)."""
-
-    user_id: str
-    """Empty for all users of the partition."""
-
-    node_id: str
-    moved: bool = False
-    """The user is elsewhere, too: hand back also what waits for a client here."""
 
 
 class Settled(Struct, tag=19, array_like=True):
@@ -291,179 +251,3 @@ class CommandBatch(Struct, array_like=True):
     """The queue on which the sender waits for answers; empty if it waits for none."""
 
     items: list[Numbered]
-
-
-# ---- deliveries to nodes -------------------------------------------------------------------------
-
-
-class TopicDelivery(Struct, tag=21, array_like=True):
-    """A message for those connections of a node that want its topic."""
-
-    process: str
-    number: int
-    """With ``process``: the command's number; a repeat has the same."""
-
-    message_id: str
-    topic: str
-    payload: bytes
-    metadata: bytes
-    from_user: str
-    sent_at_ms: int
-    presence: bool
-    ask: str
-    report_to: str
-    except_connection: str = ""
-    only_connection: str = ""
-    serial: int = 0
-    """Its place among the kept broadcasts of the partition; 0 if it is not kept."""
-
-    epoch: str = ""
-    offset: int = 0
-    """Its place in the topic's history (H2)."""
-
-    replayed: bool = False
-
-
-class ReplayEnded(Struct, tag=22, array_like=True):
-    """What was asked for again has been delivered, as far as it is still held."""
-
-    ask: int
-    lost: int
-    """Messages, of whatever topic, that are not held any more."""
-
-
-class DeliveryBatch(Struct, array_like=True):
-    """What one reign hands to one node, in order."""
-
-    partition: int
-    term: int
-    sequence: int
-    """Counts this reign's batches for this queue, from 1; one without items repeats the last."""
-
-    serial: int
-    """Up to this kept broadcast the queue was given all that its node wants; 0 if more follows."""
-
-    items: list[Raw]
-
-
-# ---- answers to the gateway that asked -----------------------------------------------------------
-
-
-class Routed(Struct, tag=30, array_like=True):
-    """These nodes were given the broadcast; each sends a receipt."""
-
-    ask: str
-    message_id: str
-    nodes: list[str]
-    complete: bool
-    """False if a node may have been missed or refused it."""
-
-
-class Receipt(Struct, tag=31, array_like=True):
-    """So many connections of this node were written the broadcast."""
-
-    ask: str
-    node_id: str
-    recipients: int
-
-
-class Located(Struct, tag=32, array_like=True):
-    """These nodes were given the direct message; each sends a receipt or returns it."""
-
-    ask: str
-    message_id: str
-    nodes: list[str]
-
-
-class DirectReceipt(Struct, tag=33, array_like=True):
-    """These connections were written the direct message; with none, the node returns it."""
-
-    ask: str
-    node_id: str
-    delivered_to: list[str]
-    pending: bool = False
-    """Written to connections that have not confirmed it yet (R2)."""
-
-
-class Stored(Struct, tag=34, array_like=True):
-    """The user is not here; the message waits for them, or it could not be kept."""
-
-    ask: str
-    message_id: str
-    queued: bool
-
-
-class HistoryPage(Struct, tag=35, array_like=True):
-    """A page of a topic's history."""
-
-    ask: str
-    epoch: str
-    offset: int
-    complete: bool
-    messages: list[TopicDelivery]
-
-
-class Recovered(Struct, tag=36, array_like=True):
-    """A page of what a client has missed."""
-
-    ask: str
-    recovered: bool
-    serial: int
-    more: bool
-    messages: list[TopicDelivery]
-
-
-Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored | HistoryPage | Recovered
-
-# ---- news ----------------------------------------------------------------------------------------
-
-
-class Lease(Struct, tag=40, array_like=True):
-    """A node lives; once a second."""
-
-    sender: Sender
-    clock_ms: int
-    connections: int
-    commands: int = 0
-    """Messages from clients since its start."""
-
-    deliveries: int = 0
-    """Messages written to clients since its start."""
-
-
-class LeaseEnded(Struct, tag=41, array_like=True):
-    """A node's life is over: it said so itself, or a replica has not heard from it."""
-
-    sender: Sender
-    clean: bool
-    """Said by the node itself; False if a replica has given it up."""
-
-    superseded: bool = False
-    """Another, younger process calls itself by the same node id."""
-
-
-Term: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
-"""A reign's number; a senseless one must leave room for those above it."""
-
-
-class Heartbeat(Struct, tag=42, array_like=True):
-    """A replica lives, and serves these partitions."""
-
-    service: str
-    replica: str
-    beat: int
-    """Rises once a second; news of a term in between repeats the last one."""
-
-    clock_ms: int
-    terms: dict[int, Term]
-    """Partition to the term of this replica's reign."""
-
-    standing_by: list[int]
-    """Partitions that it would take over."""
-
-    node_id: str = ""
-    performed: int = 0
-    """Commands and facts carried out since its start."""
-
-
-News: TypeAlias = Lease | LeaseEnded | Heartbeat

@@ -7,7 +7,8 @@ import orjson
 from msgspec import Raw
 
 from shared.errors import ServiceError
-from shared.messages.envelopes import DirectDelivery, HistoryPage, TopicDelivery
+from shared.messages.answers import HistoryPage
+from shared.messages.deliveries import DirectDelivery, TopicDelivery
 
 PROTOCOL_VERSION = "1.0"
 

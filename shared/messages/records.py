@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
-from shared.messages.envelopes import DirectDelivery, Sender
+from shared.messages.deliveries import DirectDelivery
+from shared.messages.envelopes import Sender
 
 # ---- every log -----------------------------------------------------------------------------------
 

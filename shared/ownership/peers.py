@@ -6,7 +6,7 @@ Like a lease, a peer's age is counted in this replica's own heartbeats that came
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.messages.envelopes import Heartbeat
+from shared.messages.news import Heartbeat
 from shared.partitions import shares
 
 PEER_BEATS = 3

@@ -19,7 +19,8 @@ from shared.broker.batching import chunks
 from shared.broker.ports import Address, Arrived, Channel
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
-from shared.messages.envelopes import CommandBatch, DeliveryBatch, RouteBroadcast, Sender
+from shared.messages.deliveries import DeliveryBatch
+from shared.messages.envelopes import CommandBatch, RouteBroadcast, Sender
 from shared.ownership.effects import Effects, Owner
 from shared.ownership.log import Log
 from shared.ownership.news import News

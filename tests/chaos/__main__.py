@@ -63,7 +63,7 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     return plan, asked
 
 
-def _rabbitmq(plan: Plan) -> AbstractContextManager[Troubled]:
+def _rabbitmq(plan: Plan) -> AbstractContextManager[Troubled | PrivateBrokerCluster]:
     return PrivateBrokerCluster() if plan.brokers > 1 else troubled(plan.image)
 
 

@@ -4,7 +4,6 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from standalone.private_rabbitmq import PrivateRabbitMQ
@@ -47,12 +46,7 @@ class PrivateBrokerCluster:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def peers(self, node: PrivateRabbitMQ) -> set[str]:

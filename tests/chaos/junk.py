@@ -8,13 +8,13 @@ from typing import Any
 from msgspec import Raw, msgpack
 
 from shared.messages import codec
+from shared.messages.answers import Receipt, Routed, Stored
+from shared.messages.deliveries import DeliveryBatch, DirectDelivery, ReplayEnded, TopicDelivery
 from shared.messages.envelopes import (
     CommandBatch,
     ConnectionClosed,
     ConnectionOpened,
     ConnectionsReport,
-    DeliveryBatch,
-    DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
     HistoryAsked,
@@ -26,16 +26,11 @@ from shared.messages.envelopes import (
     Opened,
     PresenceAsked,
     PresenceSet,
-    Receipt,
     RecoveryAsked,
     ReplayAsked,
-    ReplayEnded,
     RouteBroadcast,
-    Routed,
     RouteDirectMessage,
     Sender,
-    Stored,
-    TopicDelivery,
 )
 
 DELIVERY = DirectDelivery("dm_1", "nobody", "junk", b"1", b"", 1, "dm_1", "", ["no-node"])

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from itertools import permutations
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from standalone.private_rabbitmq import PrivateRabbitMQ
@@ -71,12 +70,7 @@ class Network:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     async def _lay(self) -> None:

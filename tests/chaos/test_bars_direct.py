@@ -251,7 +251,7 @@ async def test_who_reconnects_all_the_time_misses_nothing(
                 for user in users
                 for sender, numbers in user.by_sender().items()
             }
-            inverted = {who: pairs for who, some in found.items() if (pairs := inversions(some))}
+            inverted = {who: late for who, some in found.items() if (late := inversions(some))}
             heard = sum(len(user.heard) for user in users)
             say(
                 "F23",

@@ -13,16 +13,14 @@ from msgspec import Raw
 
 from shared.broker import topology
 from shared.messages import codec
+from shared.messages.answers import Receipt
+from shared.messages.deliveries import DeliveryBatch, DirectDelivery, TopicDelivery
 from shared.messages.envelopes import (
     CommandBatch,
-    DeliveryBatch,
-    DirectDelivery,
     Numbered,
-    Receipt,
     RouteBroadcast,
     RouteDirectMessage,
     Sender,
-    TopicDelivery,
 )
 from shared.partitions import partition_of
 from standalone.local_cluster import LocalCluster

@@ -9,13 +9,8 @@ from gateway.core.session import Session
 from shared.broker import topology
 from shared.broker.ports import Address, Arrived
 from shared.messages import codec
-from shared.messages.envelopes import (
-    CommandBatch,
-    LeaseEnded,
-    Numbered,
-    RouteBroadcast,
-    Sender,
-)
+from shared.messages.envelopes import CommandBatch, Numbered, RouteBroadcast, Sender
+from shared.messages.news import LeaseEnded
 from tests.support.embedded import PATIENCE, Place, until
 
 STRANGER = Sender("stranger", "01", "01")

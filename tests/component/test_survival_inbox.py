@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from shared.broker import topology
 from shared.messages import codec
-from shared.messages.envelopes import DeliveryBatch, DirectDelivery
+from shared.messages.deliveries import DeliveryBatch, DirectDelivery
 from shared.partitions import partition_of
 from tests.component.conftest import Start
 from tests.component.staging import (

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Protocol, Self
 
 import docker  # type: ignore[import-untyped]  # its stubs are not worth a dependency
@@ -110,11 +109,6 @@ class ContainerRabbitMQ:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._engine.close()

@@ -7,13 +7,8 @@ import msgspec
 from gateway.core.identity import Grants, Identity
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.envelopes import (
-    DirectDelivery,
-    ReplayEnded,
-    Sender,
-    SettleAsked,
-    TopicDelivery,
-)
+from shared.messages.deliveries import DirectDelivery, ReplayEnded, SettleAsked, TopicDelivery
+from shared.messages.envelopes import Sender
 from shared.settings import OPEN
 
 

@@ -26,18 +26,15 @@ from gateway.outbox import Written
 from shared.broker.batching import Packer
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages import codec
-from shared.messages.envelopes import (
-    Answer,
+from shared.messages.answers import Answer
+from shared.messages.deliveries import (
     DeliveryBatch,
     DirectDelivery,
-    DirectMessageReturned,
-    MailboxAsked,
-    ReplayAsked,
     ReplayEnded,
     SettleAsked,
-    Settled,
     TopicDelivery,
 )
+from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, ReplayAsked, Settled
 from tests.unit.builders import identity
 
 

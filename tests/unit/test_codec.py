@@ -9,10 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
-from shared.messages import codec, envelopes, records
-from shared.messages.envelopes import CommandBatch, DeliveryBatch, Numbered
+from shared.messages import answers, codec, deliveries, envelopes, news, records
+from shared.messages.deliveries import DeliveryBatch
+from shared.messages.envelopes import CommandBatch, Numbered
 from shared.messages.records import LogBatch
 from tests.unit.builders import direct_delivery, life, topic_delivery
+
+SAID = (envelopes, deliveries, answers, news)
+"""The modules with what the services say to each other."""
 
 ENVELOPES = [
     (codec.ROUTER_COMMAND, envelopes.RouteBroadcast("m", "a", b"1", b'"a":1', "alice")),
@@ -36,21 +40,21 @@ ENVELOPES = [
     (codec.ROUTER_COMMAND, envelopes.RecoveryAsked("r", "a.*", position=("log", 7))),
     (codec.ROUTER_COMMAND, envelopes.ReplayAsked(7, 9)),
     (codec.TOPIC_DELIVERY, topic_delivery(serial=3, epoch="log", offset=2, replayed=True)),
-    (codec.TOPIC_DELIVERY, envelopes.ReplayEnded(7, lost=2)),
+    (codec.TOPIC_DELIVERY, deliveries.ReplayEnded(7, lost=2)),
     (codec.DIRECT_DELIVERY, direct_delivery(ttl=0.0, queued=True)),
-    (codec.DIRECT_DELIVERY, envelopes.SettleAsked("bob", "n1")),
-    (codec.NEWS, envelopes.Lease(life("n1"), 1, 2)),
-    (codec.NEWS, envelopes.LeaseEnded(life("n1"), clean=True)),
-    (codec.NEWS, envelopes.Heartbeat("router", "r1", 1, 2, {0: 1, 15: 7}, [3], "n1", 9)),
+    (codec.DIRECT_DELIVERY, deliveries.SettleAsked("bob", "n1")),
+    (codec.NEWS, news.Lease(life("n1"), 1, 2)),
+    (codec.NEWS, news.LeaseEnded(life("n1"), clean=True)),
+    (codec.NEWS, news.Heartbeat("router", "r1", 1, 2, {0: 1, 15: 7}, [3], "n1", 9)),
 ]
 ANSWERS = [
-    envelopes.Routed("m", "m", ["n1"], complete=False),
-    envelopes.Receipt("m", "n1", 3),
-    envelopes.Located("m", "m", ["n1", "n2"]),
-    envelopes.DirectReceipt("m", "n1", ["c1"]),
-    envelopes.Stored("m", "m", queued=True),
-    envelopes.HistoryPage("h", "log", 3, complete=True, messages=[topic_delivery()]),
-    envelopes.Recovered("r", recovered=True, serial=3, more=False, messages=[topic_delivery()]),
+    answers.Routed("m", "m", ["n1"], complete=False),
+    answers.Receipt("m", "n1", 3),
+    answers.Located("m", "m", ["n1", "n2"]),
+    answers.DirectReceipt("m", "n1", ["c1"]),
+    answers.Stored("m", "m", queued=True),
+    answers.HistoryPage("h", "log", 3, complete=True, messages=[topic_delivery()]),
+    answers.Recovered("r", recovered=True, serial=3, more=False, messages=[topic_delivery()]),
 ]
 RECORDS = [
     records.ReignBegan("reign"),
@@ -126,12 +130,12 @@ def tagged(module: ModuleType) -> set[type]:
 def test_no_envelope_is_forgotten_here():
     known = {type(one) for one in [*ANSWERS, *(envelope for _, envelope in ENVELOPES)]}
 
-    assert known == tagged(envelopes)
+    assert known == set().union(*map(tagged, SAID))
     assert {type(one) for one in RECORDS} == tagged(records)
 
 
 def test_no_two_envelopes_have_the_same_tag():
-    kinds = tagged(envelopes) | tagged(records)
+    kinds = set().union(*map(tagged, (*SAID, records)))
 
     assert len({kind.__struct_config__.tag for kind in kinds}) == len(kinds)
 

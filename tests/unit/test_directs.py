@@ -12,15 +12,13 @@ from presence_service.commands import PresenceOwner
 from presence_service.core.mailbox import Limits
 from shared.errors import SlowConsumer
 from shared.messages import frames
+from shared.messages.answers import DirectReceipt, Located
+from shared.messages.deliveries import DirectDelivery, SettleAsked
 from shared.messages.envelopes import (
     ConnectionOpened,
-    DirectDelivery,
     DirectMessageReturned,
-    DirectReceipt,
-    Located,
     MailboxAsked,
     Opened,
-    SettleAsked,
     Settled,
 )
 from shared.ownership.leases import Leases

@@ -6,13 +6,9 @@ import pytest
 
 from gateway.core import gaps
 from shared.messages import codec
-from shared.messages.envelopes import (
-    DirectReceipt,
-    Receipt,
-    ReplayAsked,
-    ReplayEnded,
-    Stored,
-)
+from shared.messages.answers import DirectReceipt, Receipt, Stored
+from shared.messages.deliveries import ReplayEnded
+from shared.messages.envelopes import ReplayAsked
 from tests.unit.builders import direct_delivery, topic_delivery
 from tests.unit.gateway_node import GatewayNode
 

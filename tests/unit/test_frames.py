@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from shared.errors import BadRequest, NotFound, ServiceError, Unavailable
 from shared.messages import frames
-from shared.messages.envelopes import HistoryPage
+from shared.messages.answers import HistoryPage
 from tests.unit.builders import direct_delivery, topic_delivery
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.core import gaps as gaps_module
 from gateway.core.gaps import MAX_HELD, PATIENCE, Arrival, Gaps, Item
-from shared.messages.envelopes import DeliveryBatch, ReplayAsked, ReplayEnded, TopicDelivery
+from shared.messages.deliveries import DeliveryBatch, ReplayEnded, TopicDelivery
+from shared.messages.envelopes import ReplayAsked
 from tests.unit.builders import topic_delivery
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from presence_service.core import mailbox
 from presence_service.core.mailbox import Limits, Mailboxes
-from shared.messages.envelopes import DirectDelivery
+from shared.messages.deliveries import DirectDelivery
 from tests.unit.builders import direct_delivery
 
 DAY_MS = 86_400_000

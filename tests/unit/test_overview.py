@@ -1,6 +1,6 @@
 """The table of ``realtime cluster``: standalone/overview.py."""
 
-from shared.messages.envelopes import Heartbeat, Lease, LeaseEnded
+from shared.messages.news import Heartbeat, Lease, LeaseEnded
 from standalone.overview import COLUMNS, Overview
 from tests.unit.builders import life
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages.envelopes import Heartbeat
+from shared.messages.news import Heartbeat
 from shared.ownership.peers import MIN_SECONDS, PEER_BEATS, Peers
 from shared.partitions import partition_of, shares
 

@@ -10,23 +10,21 @@ from presence_service.core.directory import GRACE_MS
 from presence_service.core.mailbox import Limits
 from presence_service.core.sightings import SNAPSHOT_LIMIT
 from shared.messages import codec
+from shared.messages.answers import Located, Stored
+from shared.messages.deliveries import DirectDelivery, SettleAsked
 from shared.messages.envelopes import (
     ConnectionClosed,
     ConnectionOpened,
     ConnectionsReport,
-    DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
-    Located,
     MailboxAsked,
     Opened,
     PresenceAsked,
     PresenceSet,
     RouteDirectMessage,
     Sender,
-    SettleAsked,
     Settled,
-    Stored,
 )
 from shared.messages.records import Drained, Kept
 from shared.ownership.leases import Leases

@@ -14,11 +14,11 @@ from presence_service.core.mailbox import Limits
 from router.commands import RouterOwner
 from router.core.namespaces import Namespaces
 from router.core.retention import Retention
+from shared.messages.deliveries import DirectDelivery
 from shared.messages.envelopes import (
     ConnectionClosed,
     ConnectionOpened,
     ConnectionsReport,
-    DirectDelivery,
     DirectMessageReturned,
     DirectMessageUndelivered,
     InterestGained,

@@ -17,22 +17,20 @@ from shared.broker.memory import MemoryBroker
 from shared.broker.ports import Arrived, Queue, QueueKind
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
+from shared.messages.answers import HistoryPage, Routed
+from shared.messages.deliveries import DeliveryBatch, ReplayEnded
 from shared.messages.envelopes import (
     CommandBatch,
     ConnectionsReport,
-    DeliveryBatch,
-    Heartbeat,
     HistoryAsked,
-    HistoryPage,
     InterestReport,
     Numbered,
     Opened,
     ReplayAsked,
-    ReplayEnded,
     RouteBroadcast,
-    Routed,
     Sender,
 )
+from shared.messages.news import Heartbeat
 from shared.ownership import log as log_module
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Change

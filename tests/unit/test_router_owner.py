@@ -8,6 +8,8 @@ from router.commands import RouterOwner
 from router.core.namespaces import Namespaces
 from router.core.retention import Retention
 from shared.messages import codec
+from shared.messages.answers import Routed
+from shared.messages.deliveries import ReplayEnded
 from shared.messages.envelopes import (
     HistoryAsked,
     InterestGained,
@@ -15,9 +17,7 @@ from shared.messages.envelopes import (
     InterestReport,
     RecoveryAsked,
     ReplayAsked,
-    ReplayEnded,
     RouteBroadcast,
-    Routed,
     Sender,
 )
 from shared.messages.records import KeyUsed, Met, Parted, Published

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.tally import Tally
-from shared.messages.envelopes import DirectReceipt, Located, Receipt, Routed, Stored
+from shared.messages.answers import DirectReceipt, Located, Receipt, Routed, Stored
 
 
 def tally(*answers: object) -> Tally:

@@ -11,7 +11,8 @@ from shared.broker import topology
 from shared.broker.memory import MemoryBroker
 from shared.broker.ports import Arrived
 from shared.messages import codec
-from shared.messages.envelopes import DeliveryBatch, SettleAsked, Settled
+from shared.messages.deliveries import DeliveryBatch, SettleAsked
+from shared.messages.envelopes import Settled
 from tests.unit.builders import life
 
 

@@ -1,0 +1,74 @@
+"""What the gateway that asked is answered: by the owner, and by receipts of nodes."""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from shared.messages.deliveries import TopicDelivery
+
+
+class Routed(Struct, tag=30, array_like=True):
+    """These nodes were given the broadcast; each sends a receipt."""
+
+    ask: str
+    message_id: str
+    nodes: list[str]
+    complete: bool
+    """False if a node may have been missed or refused it."""
+
+
+class Receipt(Struct, tag=31, array_like=True):
+    """So many connections of this node were written the broadcast."""
+
+    ask: str
+    node_id: str
+    recipients: int
+
+
+class Located(Struct, tag=32, array_like=True):
+    """These nodes were given the direct message; each sends a receipt or returns it."""
+
+    ask: str
+    message_id: str
+    nodes: list[str]
+
+
+class DirectReceipt(Struct, tag=33, array_like=True):
+    """These connections were written the direct message; with none, the node returns it."""
+
+    ask: str
+    node_id: str
+    delivered_to: list[str]
+    pending: bool = False
+    """Written to connections that have not confirmed it yet (R2)."""
+
+
+class Stored(Struct, tag=34, array_like=True):
+    """The user is not here; the message waits for them, or it could not be kept."""
+
+    ask: str
+    message_id: str
+    queued: bool
+
+
+class HistoryPage(Struct, tag=35, array_like=True):
+    """A page of a topic's history."""
+
+    ask: str
+    epoch: str
+    offset: int
+    complete: bool
+    messages: list[TopicDelivery]
+
+
+class Recovered(Struct, tag=36, array_like=True):
+    """A page of what a client has missed."""
+
+    ask: str
+    recovered: bool
+    serial: int
+    more: bool
+    messages: list[TopicDelivery]
+
+
+Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored | HistoryPage | Recovered
