@@ -1,6 +1,7 @@
 """The admin port: /livez, /readyz, /metrics."""
 
 import errno
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,15 +46,25 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> int:
     fixed = settings.admin_port
     first = FIRST_PORT if fixed is None else fixed
     for port in range(first, first + (PORTS_TRIED if fixed is None else 1)):
-        site = web.TCPSite(runner, settings.admin_host, port, reuse_address=True)
         try:
-            await site.start()
+            listener = _listener(settings.admin_host, port)
         except OSError as error:
             if fixed is not None or error.errno != errno.EADDRINUSE:
                 raise
         else:
-            return int(runner.addresses[0][1])
+            await web.SockSite(runner, listener).start()
+            return int(listener.getsockname()[1])
     raise OSError(errno.EADDRINUSE, f"no free admin port from {FIRST_PORT}")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Not by uvloop: if two processes bind a port at once, the one that listens second would get a
+    server without a socket there, and no error.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 @dataclass

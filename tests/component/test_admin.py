@@ -1,5 +1,7 @@
 """The admin port, and what becomes of clients while the broker is away."""
 
+import errno
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -76,7 +78,7 @@ async def test_the_port_is_the_one_that_was_asked_for(start: Start) -> None:
     server = (await start(admin_port=port)).server
     async with admin_server(server.settings, server.registry, lambda: True) as listening:
         assert listening == port
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match=r"(?i)address already in use"):
             async with admin_server(server.settings, server.registry, lambda: True):
                 pass
 
@@ -90,6 +92,26 @@ async def away(place: Place) -> tuple[Talk, Talk]:
     place.server.broker.leave()
     await until(lambda: not place.server.node.membership.ready, "it is noticed")
     return alice, bob
+
+
+async def test_a_port_that_another_process_takes_at_the_same_moment_is_left_to_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have bound it, and the other one listens first."""
+    lost: list[int] = []
+    listen = socket.socket.listen
+
+    def listen_second(one: socket.socket, *backlog: int) -> None:
+        if not lost:
+            lost.append(one.getsockname()[1])
+            raise OSError(errno.EADDRINUSE, "taken")
+        listen(one, *backlog)
+
+    server = (await start(admin_port=None)).server
+    monkeypatch.setattr(socket.socket, "listen", listen_second)
+    async with admin_server(server.settings, server.registry, lambda: True) as port:
+        assert lost
+        assert port > lost[0]
 
 
 async def test_commands_are_refused_while_the_broker_is_away(place: Place) -> None:
