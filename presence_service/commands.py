@@ -37,8 +37,6 @@ class PresenceOwner(MailOwner):
         super().__init__(leases, limits)
         self._returns = Returns()
         self._swept_ms = 0
-        self._quiet: set[str] = set()
-        """Nodes that are not waited for: they have not been heard for a while."""
 
     # ---- the log ---------------------------------------------------------------------------------
 
@@ -239,13 +237,21 @@ class PresenceOwner(MailOwner):
         """Let those go whose grace is over, try again what was refused; see ``Owner``."""
         self._now_ms = now_ms
         super().tick(now_ms)
-        before, self._quiet = self._quiet, set(self._leases.quiet)
-        self._wait_no_longer(self._quiet - before, now_ms)
+        self._listen(now_ms)
         held_up, self._held_up = self._held_up, set()
         self._go_on(held_up, now_ms)
         if now_ms - self._swept_ms >= SWEEP_MS:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
+
+    def _listen(self, now_ms: int) -> None:
+        """Wait for no node that is quiet; hand over what waits for users of one heard again."""
+        before, self._quiet = self._quiet, set(self._leases.quiet)
+        self._wait_no_longer(self._quiet - before, now_ms)
+        if heard_again := before - self._quiet:
+            for user_id in self.mailboxes.users:
+                if self.directory.nodes_of(user_id) & heard_again:
+                    self._drain_everywhere(user_id, now_ms)
 
     def settle(self, refused: frozenset[Address]) -> None:
         """Learn who did not take what was given; whoever takes nothing will not say so either."""

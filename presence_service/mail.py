@@ -43,6 +43,9 @@ class MailOwner(PeopleOwner[Given]):
         self._held_up: set[str] = set()
         """Users who are here and for whom something waits nevertheless: a node refused it."""
 
+        self._quiet: set[str] = set()
+        """Nodes that have not been heard for a while."""
+
         self._full: dict[str, set[str]] = {}
         """By user: nodes whose clients must confirm other messages first."""
 
@@ -66,9 +69,13 @@ class MailOwner(PeopleOwner[Given]):
     # ---- to nodes --------------------------------------------------------------------------------
 
     def _open_nodes(self, user_id: str) -> set[str]:
-        """Return the nodes that hold the user, and on which somebody can take a message."""
+        """Return the nodes that hold the user, and on which somebody can take a message.
+
+        If all of them are quiet, none: they may be dead, and keep what they are given for long.
+        """
         held_by = self.directory.nodes_of(user_id) & self._leases.alive.keys()
-        return held_by - self._full.get(user_id, set())
+        nodes = held_by - self._full.get(user_id, set())
+        return nodes if nodes - self._quiet else set()
 
     def _nodes_for(self, user_id: str, *, may_wait: bool = True) -> list[str]:
         """Return the nodes that hold the user, or may: those that have not reported yet.

@@ -12,6 +12,13 @@ DEATHS = frozenset({"kill gateway", "freeze gateway", "cut gateway", "silence ga
 whose node of RabbitMQ is parted from the others."""
 
 
+QUIET_SECONDS = 5.0
+"""For so long after its death messages may still be put into a gateway's queue.
+
+It may have been started again meanwhile, as another process.
+"""
+
+
 @dataclass
 class Order:
     """What came twice or in the wrong order, and how often that was allowed."""
@@ -156,7 +163,8 @@ def _was_held_by_a_dead_gateway(reading: Reading, command: Command, received: fl
     return any(
         (fault.name in DEATHS or fault.cut_off)
         and any(fault.strikes(one.node) for one in holders if _met(one, fault.begin))
-        for fault in reading.disturbed(sent, received)
+        and sent <= max(fault.end, fault.begin + QUIET_SECONDS)
+        for fault in reading.disturbed(sent - QUIET_SECONDS, received)
     )
 
 

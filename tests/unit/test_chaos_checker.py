@@ -258,6 +258,20 @@ def test_a_message_that_a_dead_gateway_held_may_come_late(story):
     assert assert_fine(story).excused == 1
 
 
+@pytest.mark.parametrize(("later", "excused"), [(1, True), (6, False)])
+def test_a_gateway_counts_as_dead_until_it_is_known_to_be_quiet(story, later, excused):
+    """What is sent just after its death is put into the queue of the process that is gone."""
+    story.begin("kill gateway")
+    returns(story, 0)
+    story.end("kill gateway")
+    story.wait(later)
+    inversion(story, "direct", "bob")
+    if excused:
+        assert assert_fine(story).excused == 1
+    else:
+        assert_only(REORDERED, story)
+
+
 @pytest.mark.parametrize(("parted", "excused"), [("gateway-1", True), ("gateway-3", False)])
 def test_a_gateway_that_a_partition_cut_off_counts_as_dead_and_no_other(story, parted, excused):
     def is_parted():

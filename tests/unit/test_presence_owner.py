@@ -668,6 +668,24 @@ def test_a_node_that_will_not_say_is_not_waited_for(story, how):
     assert story.waiting == []
 
 
+def test_a_message_for_who_is_on_a_quiet_node_only_waits_until_that_is_heard_or_they_move(story):
+    """A dead node would keep it for long, while its user comes to another one."""
+    story.opens(N1, "c1")
+    for beat in range(1, 6):
+        story.leases.renewed(N2)
+        story.leases.beat_returned(beat)
+        story.ticks(beat)
+    story.writes()
+    assert story.handed == []
+    assert story.answers == [Stored("dm_1", "dm_1", queued=True)]
+
+    story.leases.renewed(N1)
+    story.ticks(6)
+
+    assert story.handed == [("direct.n1.n1-p1", "dm_1")]
+    assert story.waiting == []
+
+
 def test_a_live_only_message_waits_for_nothing(story):
     moved(story)
     story.clear()
