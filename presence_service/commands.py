@@ -117,10 +117,11 @@ class PresenceOwner(MailOwner):
         Where they may be is not enough: when a node reports them, what waits is handed over first.
         """
         user_id = delivery.target_user
+        if self.mailboxes.expired(delivery, now_ms):  # it may not wait at all
+            return False
         stuck = user_id in self._held_up or not self._open_nodes(user_id)
         waits = stuck and self.mailboxes.waits(user_id, now_ms=now_ms)
-        may_wait = not self.mailboxes.expired(delivery, now_ms)
-        return (waits and may_wait) or self._is_held(delivery, now_ms)
+        return waits or user_id in self._holds
 
     def _is_held(self, delivery: DirectDelivery, now_ms: int) -> bool:
         """Whether it waits for what may come back. What may not wait at all does not."""
