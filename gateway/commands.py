@@ -125,7 +125,8 @@ class Commands:
             from_user=self._connection.user_id,
             except_connection="" if headers.echo else self._connection.id,
             idempotency_key=headers.idempotency_key or "",
-            live_only=headers.ttl == 0,
+            ttl=headers.ttl,
+            low=headers.priority == "low",
         )
         uplink = self._node.uplink
         self._start(effect.attempt, lambda number: uplink.broadcast(command, number))

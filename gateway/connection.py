@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from gateway.core.session import Session
 from gateway.core.stretches import Stretches
+from gateway.core.wire import text_frame, topic_frame
 from gateway.handover import Handover
-from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
+from gateway.outbox import OUTBOX_BYTES, Outbox, Written
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.deliveries import TopicDelivery
 from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened
-from shared.messages.frames import topic_delivery
 from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
@@ -106,9 +106,9 @@ class Connection:
         missed = [one for one in deliveries if not self._written.covers(one)]
         for one in missed:
             self._written.add(one)
-        self.reply(
+        self._write_all(
             [
-                topic_delivery(one)
+                topic_frame(one)
                 for one in missed
                 if one.except_connection != self.id
                 and not self._came_live(one.topic, given_at(one.message_id))
@@ -146,8 +146,11 @@ class Connection:
 
     def reply(self, frames: list[bytes]) -> None:
         """Write JSON messages."""
+        self._write_all([text_frame(one) for one in frames])
+
+    def _write_all(self, frames: list[bytes]) -> None:
         if frames:
-            self.write(b"".join(text_frame(one) for one in frames))
+            self.write(b"".join(frames))
 
     def write_direct(self, message_id: str, frame: bytes) -> bool:
         """Write a direct message unless it was written before; return whether it is on its way.

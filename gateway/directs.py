@@ -2,12 +2,12 @@
 
 from gateway.connection import Connection
 from gateway.core.connections import Connections
+from gateway.core.wire import direct_frame
 from gateway.handover import Handover, Parcel
 from gateway.metrics import Metrics
-from gateway.outbox import text_frame
 from gateway.uplink import Uplink
 from shared.broker.batching import Packer
-from shared.messages import codec, frames
+from shared.messages import codec
 from shared.messages.answers import DirectReceipt
 from shared.messages.deliveries import DirectDelivery, SettleAsked
 from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settled
@@ -142,7 +142,7 @@ class Directs:
     def _offer_to(self, handover: Handover, connections: list[Connection]) -> None:
         if handover.delivery.target_user in self._returning and handover.delivery.ttl != 0:
             handover.behind, connections = True, []
-        frame = text_frame(frames.direct_delivery(handover.delivery)) if connections else b""
+        frame = direct_frame(handover.delivery) if connections else b""
         taken = [one.id for one in connections if _takes(one, handover, frame)]
         if taken:
             self._served(handover, taken)

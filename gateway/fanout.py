@@ -4,8 +4,7 @@ import time
 
 from gateway.connection import Connection
 from gateway.core.subscriptions import Subscriptions
-from gateway.outbox import text_frame
-from shared.messages import frames
+from gateway.core.wire import topic_frame
 from shared.messages.deliveries import TopicDelivery
 from shared.recent import Recent
 
@@ -55,7 +54,7 @@ class Fanout:
         if delivery.offset:
             at = asked_at if delivery.replayed else time.monotonic()
             self._given_at.put(delivery.message_id, at)
-        frame = text_frame(frames.topic_delivery(delivery))
+        frame = topic_frame(delivery)
         spared = delivery.except_connection
         return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))
 

@@ -12,22 +12,6 @@ OUTBOX_BYTES = 1_048_576
 DRAINED_BYTES = 65_536
 DRAIN_SECONDS = 10.0
 
-_SHORT = 126
-_MEDIUM = 65_536
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Return a whole unmasked WebSocket text message (RFC 6455 section 5.2).
-
-    A server's frames are not masked, so one frame serves every receiver.
-    """
-    size = len(payload)
-    if size < _SHORT:
-        return bytes((0x81, size)) + payload
-    if size < _MEDIUM:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
 
 class Pausable(Protocol):
     """The part of aiohttp's protocol that knows whether the transport is paused."""

@@ -104,6 +104,7 @@ class PresenceOwner(MailOwner):
             nodes=self._nodes_for(user_id, may_wait=command.ttl != 0 and not known),
             ttl=command.ttl,
             known=known,
+            form=command.form,
         )
         if known:
             if not self._give(delivery):

@@ -24,6 +24,7 @@ from shared.messages.envelopes import (
     RouteBroadcast,
     Sender,
 )
+from shared.messages.forms import Form
 from shared.messages.records import HistoryReached, KeyUsed, Published, Record, TopicReached
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
@@ -197,11 +198,17 @@ class RouterOwner(PartitionOwner[Unanswered]):
             metadata=command.metadata,
             from_user=command.from_user,
             except_connection=command.except_connection,
+            form=command.form,
+            ttl=command.ttl,
         )
 
     def _keep(self, published: Published, command: RouteBroadcast) -> Published:
         """Take the message into the history, if it is to be kept; return it with its place."""
-        if command.presence or command.live_only or not self._namespaces.keep(command.topic):
+        if (
+            command.form is Form.PRESENCE
+            or command.ttl == 0
+            or not self._namespaces.keep(command.topic)
+        ):
             return published
         place = self.history.next_place(command.topic)
         kept = replace(published, serial=place.serial, epoch=place.epoch, offset=place.offset)
@@ -244,7 +251,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
 
 
 def _addressed(delivery: TopicDelivery, command: RouteBroadcast, answers: str) -> TopicDelivery:
-    delivery.presence = command.presence
+    delivery.low = command.low
     delivery.only_connection = command.only_connection
     if command.answer:
         delivery.ask, delivery.report_to = command.message_id, answers

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from presence_service.core.directory import Directory, Person
 from shared.messages import frames
 from shared.messages.envelopes import SNAPSHOT_LIMIT, RouteBroadcast
+from shared.messages.forms import Form
 from shared.topics.pattern import has_wildcard, parse_pattern, presence_topic
 from shared.topics.trie import Trie
 
@@ -28,7 +29,7 @@ def sighting(
         message_id="",
         topic=presence_topic(seen.user_id),
         payload=payload,
-        presence=True,
+        form=Form.PRESENCE,
         answer=False,
         only_node=node_id,
         only_connection=connection_id,

@@ -6,6 +6,7 @@ envelopes   what gateways tell owners
 deliveries  what owners hand to nodes
 answers     what the gateway that asked hears of its command
 news        what everybody hears of nodes and replicas
+forms       what a payload is
 records     what owners write down for those after them
 codec       envelopes to bytes and back, many to a message
 """

@@ -2,6 +2,8 @@
 
 from msgspec import Raw, Struct
 
+from shared.messages.forms import Form
+
 
 class DirectDelivery(Struct, tag=20, array_like=True):
     """A direct message for connections of one node."""
@@ -29,6 +31,8 @@ class DirectDelivery(Struct, tag=20, array_like=True):
     known: bool = False
     """Delivered before; to be reported again, and not written (A7)."""
 
+    form: Form = Form.JSON
+
 
 class SettleAsked(Struct, tag=23, array_like=True):
     """Say when all that came before this for the user is handed to connections, or back (R1)."""
@@ -54,7 +58,7 @@ class TopicDelivery(Struct, tag=21, array_like=True):
     metadata: bytes
     from_user: str
     sent_at_ms: int
-    presence: bool
+    form: Form
     ask: str
     report_to: str
     except_connection: str = ""
@@ -67,6 +71,8 @@ class TopicDelivery(Struct, tag=21, array_like=True):
     """Its place in the topic's history (H2)."""
 
     replayed: bool = False
+    low: bool = False
+    """Shed first under back-pressure (X3)."""
 
 
 class ReplayEnded(Struct, tag=22, array_like=True):

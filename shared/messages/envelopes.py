@@ -5,6 +5,7 @@ from typing import TypeAlias
 from msgspec import Raw, Struct
 
 from shared.messages.deliveries import DirectDelivery
+from shared.messages.forms import Form
 
 # ---- who speaks ----------------------------------------------------------------------------------
 
@@ -35,9 +36,7 @@ class RouteBroadcast(Struct, tag=1, array_like=True):
     payload: bytes
     metadata: bytes = b""
     from_user: str = ""
-    presence: bool = False
-    """The payload is the whole ``data`` of a Presence message."""
-
+    form: Form = Form.JSON
     answer: bool = True
     """Whether the sender counts the recipients."""
 
@@ -45,8 +44,11 @@ class RouteBroadcast(Struct, tag=1, array_like=True):
     only_node: str = ""
     only_connection: str = ""
     idempotency_key: str = ""
-    live_only: bool = False
-    """Not for the history (H2)."""
+    ttl: float | None = None
+    """Seconds it may be in the history; 0 for not at all (H2, X3)."""
+
+    low: bool = False
+    """Shed first under back-pressure (X3)."""
 
 
 class InterestGained(Struct, tag=2, array_like=True):
@@ -120,6 +122,7 @@ class RouteDirectMessage(Struct, tag=10, array_like=True):
     """Seconds it may wait in a mailbox; None for as long as a mailbox keeps messages."""
 
     idempotency_key: str = ""
+    form: Form = Form.JSON
 
 
 class Opened(Struct, array_like=True):

@@ -9,6 +9,7 @@ from msgspec import Raw
 from shared.errors import ServiceError
 from shared.messages.answers import HistoryPage
 from shared.messages.deliveries import DirectDelivery, TopicDelivery
+from shared.messages.forms import Form
 
 PROTOCOL_VERSION = "1.0"
 
@@ -91,7 +92,7 @@ def history(topic: str, page: HistoryPage, command_id: str | None) -> bytes:
 
 def topic_delivery(delivery: TopicDelivery) -> bytes:
     """Return the ``Broadcast``, or ``Presence``, that every receiver is written."""
-    if delivery.presence:
+    if delivery.form is Form.PRESENCE:
         return b'{"type":"Presence","data":' + delivery.payload + b"}"
     server: dict[str, Any] = {
         **moment("sent_at", delivery.sent_at_ms),
@@ -113,7 +114,9 @@ def topic_delivery(delivery: TopicDelivery) -> bytes:
 
 
 def direct_delivery(delivery: DirectDelivery) -> bytes:
-    """Return the ``DirectMessage`` that the user's connections are written."""
+    """Return the ``DirectMessage``, or ``Notification``, that all connections are written."""
+    if delivery.form is Form.NOTIFICATION:
+        return b'{"type":"Notification","data":' + delivery.payload + b"}"
     server: dict[str, Any] = {
         **moment("sent_at", delivery.sent_at_ms),
         "message_id": delivery.message_id,

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from shared.messages.deliveries import DirectDelivery
 from shared.messages.envelopes import Sender
+from shared.messages.forms import Form
 
 # ---- every log -----------------------------------------------------------------------------------
 
@@ -79,6 +80,9 @@ class Published(Struct, frozen=True, tag=60, array_like=True):
     metadata: bytes
     from_user: str
     except_connection: str = ""
+    form: Form = Form.JSON
+    ttl: float | None = None
+    """Seconds it may be held; None for as long as the topic's retention allows (X3)."""
 
 
 class KeyUsed(Struct, frozen=True, tag=61, array_like=True):

@@ -9,6 +9,7 @@ from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.deliveries import DirectDelivery, ReplayEnded, SettleAsked, TopicDelivery
 from shared.messages.envelopes import Sender
+from shared.messages.forms import Form
 from shared.settings import OPEN
 
 
@@ -35,7 +36,7 @@ def topic_delivery(**fields: Any) -> TopicDelivery:
         "metadata": b"",
         "from_user": "alice",
         "sent_at_ms": 1234567890123,
-        "presence": False,
+        "form": Form.JSON,
         "ask": "broadcast_1",
         "report_to": "answers.n1.b1",
         "except_connection": "",

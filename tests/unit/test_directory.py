@@ -7,6 +7,7 @@ import pytest
 from presence_service.core.directory import GRACE_MS, Diff, Directory, Location, Person
 from presence_service.core.sightings import SNAPSHOT_LIMIT, asked_for, sighting
 from shared.messages.envelopes import Opened
+from shared.messages.forms import Form
 from tests.unit.builders import life
 
 N1, N2 = life("n1"), life("n2")
@@ -230,7 +231,7 @@ def test_a_sighting_is_a_presence_message_on_the_users_topic(directory):
 
     said = sighting(directory.people["a.b"], node_id="n2", connection_id="c9")
 
-    assert (said.topic, said.presence, said.answer) == ("presence.a%2Eb", True, False)
+    assert (said.topic, said.form, said.answer) == ("presence.a%2Eb", Form.PRESENCE, False)
     assert (said.only_node, said.only_connection) == ("n2", "c9")
     assert json.loads(said.payload) == {
         "user_id": "a.b",

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import unconfirmed
 from gateway.core.tally import Tally
-from gateway.outbox import text_frame
+from gateway.core.wire import text_frame
 from presence_service.commands import PresenceOwner
 from presence_service.core.mailbox import Limits
 from shared.errors import SlowConsumer

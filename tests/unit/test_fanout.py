@@ -2,9 +2,10 @@
 
 import pytest
 
-from gateway.outbox import text_frame
+from gateway.core.wire import text_frame
 from shared.errors import SlowConsumer
 from shared.messages import frames
+from shared.messages.forms import Form
 from tests.unit.builders import topic_delivery
 from tests.unit.gateway_node import GatewayNode
 
@@ -106,7 +107,7 @@ def snapshot_part(number: int, user_id: str):
     return topic_delivery(
         number=number,
         topic=f"presence.{user_id}",
-        presence=True,
+        form=Form.PRESENCE,
         payload=frames.presence(user_id, "online", 0, b"{}"),
         only_connection="c1",
         report_to="",

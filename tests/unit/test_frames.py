@@ -8,6 +8,7 @@ from msgspec import Raw
 from shared.errors import BadRequest, NotFound, ServiceError, Unavailable
 from shared.messages import frames
 from shared.messages.answers import HistoryPage
+from shared.messages.forms import Form
 from tests.unit.builders import direct_delivery, topic_delivery
 
 
@@ -218,7 +219,7 @@ def test_history_of_a_topic_that_nobody_has_spoken_on_is_empty():
 def test_presence_update():
     data = frames.presence("user789", "online", 1234567890123, b'{"device":"web"}')
 
-    assert read(frames.topic_delivery(topic_delivery(presence=True, payload=data))) == {
+    assert read(frames.topic_delivery(topic_delivery(form=Form.PRESENCE, payload=data))) == {
         "type": "Presence",
         "data": {
             "user_id": "user789",

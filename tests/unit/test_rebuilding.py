@@ -239,7 +239,7 @@ def router_step(play: Play, step: object) -> None:
                 step.topic,
                 message_id.encode(),
                 from_user="alice",
-                live_only=step.live_only,
+                ttl=0 if step.live_only else None,
                 idempotency_key=step.key,
             )
             play.tells(step.node, command)

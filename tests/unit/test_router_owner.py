@@ -20,6 +20,7 @@ from shared.messages.envelopes import (
     RouteBroadcast,
     Sender,
 )
+from shared.messages.forms import Form
 from shared.messages.records import KeyUsed, Met, Parted, Published
 from shared.ownership.leases import Leases
 from tests.unit.builders import Stage, life
@@ -103,7 +104,7 @@ def test_a_broadcast_that_nobody_wants_is_answered(story):
 
 def test_an_announcement_asks_for_no_answer(story):
     story.all_report(n1=["presence.*"])
-    story.send(N2, broadcast("", "presence.bob", presence=True, answer=False))
+    story.send(N2, broadcast("", "presence.bob", form=Form.PRESENCE, answer=False))
 
     assert story.delivered[0][1].report_to == ""
     assert story.answered == []
@@ -333,8 +334,8 @@ def test_what_is_kept_gets_its_place_in_the_partition_and_in_its_topic(story):
 @pytest.mark.parametrize(
     "passing",
     [
-        broadcast("passing", live_only=True),
-        broadcast("passing", "presence.bob", presence=True, answer=False),
+        broadcast("passing", ttl=0),
+        broadcast("passing", "presence.bob", form=Form.PRESENCE, answer=False),
         broadcast("passing", "off.a"),
     ],
     ids=["live only", "presence", "without history"],

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.outbox import OUTBOX_BYTES, Outbox, Written, text_frame
+from gateway.core.wire import text_frame
+from gateway.outbox import OUTBOX_BYTES, Outbox, Written
 from shared.errors import SlowConsumer
 
 

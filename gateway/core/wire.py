@@ -1,0 +1,35 @@
+"""PURE: messages as whole WebSocket frames, for many sockets at once."""
+
+from shared.messages import frames
+from shared.messages.deliveries import DirectDelivery, TopicDelivery
+
+_TEXT = 0x81
+_SHORT = 126
+_MEDIUM = 65_536
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return a whole unmasked WebSocket text message (RFC 6455 section 5.2).
+
+    A server's frames are not masked, so one frame serves every receiver.
+    """
+    return _frame(_TEXT, payload)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < _SHORT:
+        return bytes((first, size)) + payload
+    if size < _MEDIUM:
+        return bytes((first, 0x7E)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 0x7F)) + size.to_bytes(8, "big") + payload
+
+
+def topic_frame(delivery: TopicDelivery) -> bytes:
+    """Return what every receiver of a broadcast is written."""
+    return text_frame(frames.topic_delivery(delivery))
+
+
+def direct_frame(delivery: DirectDelivery) -> bytes:
+    """Return what the connections of a direct message's user are written."""
+    return text_frame(frames.direct_delivery(delivery))
