@@ -1,8 +1,9 @@
 """The gateway: where clients' sockets live.
 
-    socket -> conversation.py -> core/session.py -> commands.py -> uplink.py   -> broker
-    socket <- outbox.py       <- fanout.py                      <- downlink.py <- broker
-                              <- directs.py                     <-
+    socket -> conversation.py -> performer.py -> commands.py -> uplink.py   -> broker
+                                 core/session.py: what it leads to
+    socket <- outbox.py       <- fanout.py                   <- downlink.py <- broker
+                              <- directs.py                  <-
                                      |
                core/subscriptions.py, core/connections.py: who wants it
 

@@ -36,7 +36,7 @@ class Commands:
         self,
         node: Node,
         connection: Connection,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._node = node
         self._connection = connection
@@ -186,7 +186,7 @@ class Commands:
                 command_id, effect.body.target_user, tally.message_id, queued=queued
             )
             if not queued:
-                return Reply(reply)  # not remembered: the same id may be tried again
+                return Reply(reply, failed=True)  # not remembered: the same id may be tried again
         if command_id is not None:
             effect.attempt.reply = Reply(reply)
         return Reply(reply)

@@ -1,37 +1,21 @@
 """One client, from its Welcome to its close: reads frames, performs what the session decides."""
 
 import asyncio
-import time
 import uuid
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 from aiohttp import WSMsgType, web
-from ulid import ULID
 
-from gateway.commands import Commands, Pending
 from gateway.connection import Connection
-from gateway.core.effects import (
-    Confirm,
-    Effect,
-    Fail,
-    Join,
-    Leave,
-    Look,
-    Publish,
-    Renew,
-    Respond,
-    Send,
-    Show,
-    Turn,
-)
+from gateway.core.effects import Renew
 from gateway.core.identity import Identity
-from gateway.core.replies import Lane, Reply, Slot
+from gateway.core.replies import Reply
 from gateway.core.session import Session
 from gateway.expiry import Expiry
 from gateway.node import Node
 from gateway.outbox import Outbox
+from gateway.performer import WINDOW, Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
     BadRequest,
@@ -52,8 +36,6 @@ HEARTBEAT_SECONDS = 25.0
 WELCOME_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 MAX_REASON_BYTES = 120
-WINDOW = 64
-"""Commands of one connection that may wait for their outcome; then its socket is not read."""
 
 FEATURES = ("broadcast", "direct_message", "presence", "history", "acks")
 
@@ -79,10 +61,7 @@ class Conversation:
             session, outbox, self._end, node.directs.lapsed, confirms=confirms
         )
         self._session = session
-        self._commands = Commands(node, self._connection, self._spawn)
-        self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
-        self._window = asyncio.Semaphore(WINDOW)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._performer = Performer(node, self._connection, self._renew, self._end)
         self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
         self._ended: ServiceError | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -96,8 +75,7 @@ class Conversation:
                 await self._read()
         finally:
             self._expiry.forget()
-            for task in self._tasks:
-                task.cancel()
+            self._performer.stop()
             self._leave()
             if self._closing is not None:
                 await asyncio.wait({self._closing}, timeout=3 * CLOSE_SECONDS)
@@ -163,7 +141,7 @@ class Conversation:
                 await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
                 error = BadRequest("message: not text", field="message", reason="not text")
-                self._fail(self._session.refuse(error))
+                self._performer.fail(self._session.refuse(error))
             if self._ended is not None:
                 return
 
@@ -173,106 +151,9 @@ class Conversation:
             reason = f"longer than {MAX_TEXT_BYTES} bytes"
             self._end(MessageTooBig(field="message", reason=reason, limit=MAX_TEXT_BYTES))
             return
-        await self._window.acquire()  # first, so that nothing waits between deciding and doing
-        try:
-            mint = self._node.mint.next(ULID())
-            effect = self._session.receive(text, mint=mint, now=time.monotonic())
-            self._node.metrics.command(effect)
-            self._perform(effect)
-        except Exception:
-            self._window.release()
-            self._respond(Turn.FREE, self._incident(None))
+        await self._performer.receive(text)
 
-    def _perform(self, effect: Effect) -> None:
-        commands = self._commands
-        match effect:
-            case Join():
-                self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect))
-            case Publish():
-                self._start(Turn.TOPIC, effect.command.id, lambda: commands.publish(effect))
-            case Send():
-                self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect))
-            case Show():
-                self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect))
-            case Look():
-                self._start(Turn.FREE, effect.id, lambda: commands.look(effect))
-            case Respond() | Fail() | Leave() | Renew() | Confirm():
-                self._answer(effect)
-                self._window.release()
-
-    def _answer(self, effect: Respond | Fail | Leave | Renew | Confirm) -> None:
-        """Answer what needs no waiting."""
-        match effect:
-            case Respond():
-                self._respond(effect.turn, effect.reply)
-            case Fail():
-                self._fail(effect)
-            case Leave():
-                self._respond(Turn.TOPIC, self._commands.leave(effect))
-            case Renew():
-                self._renew(effect)
-            case Confirm():
-                self._node.directs.confirmed(self._connection, effect.message_ids)
-                self._respond(Turn.FREE, effect.reply)
-
-    def _start(self, turn: Turn, command_id: str | None, begin: Callable[[], Pending]) -> None:
-        """Put a command in line now, and its reply in its turn when it comes."""
-        slot = self._lanes[turn].open() if turn in self._lanes else None
-        try:
-            pending = begin()
-        except Exception as error:  # whatever it is, the slot must be filled
-            pending = _failed(error)
-        self._spawn(self._finish(turn, slot, command_id, pending))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that ends with the conversation at the latest."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _finish(
-        self, turn: Turn, slot: Slot | None, command_id: str | None, pending: Pending
-    ) -> None:
-        try:
-            reply = await pending
-        except ServiceError as error:
-            reply = self._error(error, command_id)
-        except Exception:
-            reply = self._incident(command_id)
-        self._window.release()
-        self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
-
-    def _respond(self, turn: Turn, reply: Reply) -> None:
-        """Write a reply that is there already, in its turn."""
-        if turn is Turn.FREE:
-            self._write([reply])
-        else:
-            lane = self._lanes[turn]
-            self._write(lane.fill(lane.open(), reply))
-
-    def _write(self, replies: list[Reply]) -> None:
-        for reply in replies:
-            self._connection.reply(reply.frames)
-            if reply.afterwards is not None:
-                reply.afterwards()
-
-    # ---- errors and ends -------------------------------------------------------------------------
-
-    def _error(self, error: ServiceError, command_id: str | None) -> Reply:
-        self._node.metrics.errors.labels(str(error.reply_code)).inc()
-        return Reply([frames.error(error, command_id)])
-
-    def _incident(self, command_id: str | None) -> Reply:
-        """Log the exception that is being handled; tell the client only where to find it (S6)."""
-        fault = ServiceError(incident=str(ULID()))
-        log.exception("fault", action="incident", incident=fault.details["incident"])
-        return self._error(fault, command_id)
-
-    def _fail(self, effect: Fail) -> None:
-        if effect.error.close_code is not None:
-            self._end(effect.error, effect.id)
-        else:
-            self._respond(effect.turn, self._error(effect.error, effect.id))
+    # ---- the end ---------------------------------------------------------------------------------
 
     def _end(self, error: ServiceError, command_id: str | None = None) -> None:
         """Write the error, then close with its code; the reading loop ends with that."""
@@ -281,11 +162,12 @@ class Conversation:
         if self._ended is not None:
             return
         self._ended = error
+        self._performer.over = True
         self._node.metrics.closes.labels(str(error.close_code)).inc()
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)
             return
-        self._connection.reply(self._error(error, command_id).frames)
+        self._connection.reply(self._performer.error(error, command_id).frames)
         self._closing = asyncio.create_task(self._close(error))
 
     async def _close(self, error: ServiceError) -> None:
@@ -303,22 +185,15 @@ class Conversation:
         expires_at_ms = int(self._session.identity.expires_at * 1000)
         self._connection.reply([frames.auth_status("token_expiring", expires_at_ms)])
 
-    def _renew(self, effect: Renew) -> None:
+    def _renew(self, effect: Renew) -> Reply:
         try:
             identity = self._node.verifier.renew(effect.token, self._connection.user_id)
         except TokenRefused as error:
-            self._fail(Fail(error, effect.id, Turn.FREE))
-            return
+            return self._performer.error(error, effect.id)
         left = self._session.renewed(identity)
         self._expiry.watch(identity)
         expires_at_ms = int(identity.expires_at * 1000)
         reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
         if effect.id is not None:
             reply.append(frames.ack(effect.id, "ok"))
-        self._connection.reply(reply)
-        if left is not None:
-            self._respond(Turn.TOPIC, self._commands.leave(left))
-
-
-async def _failed(error: Exception) -> Reply:
-    raise error
+        return Reply(reply, None if left is None else lambda: self._performer.leave(left))

@@ -111,4 +111,15 @@ class Renew:
     id: str | None
 
 
-Effect: TypeAlias = Respond | Fail | Join | Leave | Publish | Send | Show | Look | Confirm | Renew
+@dataclass(frozen=True)
+class Several:
+    """Receive these messages, in order (X4)."""
+
+    operations: list[bytes]
+
+    id: str | None
+
+
+Effect: TypeAlias = (
+    Respond | Fail | Join | Leave | Publish | Send | Show | Look | Confirm | Renew | Several
+)

@@ -13,6 +13,9 @@ class Reply:
     afterwards: Callable[[], None] | None = None
     """What may only happen once the frames are written."""
 
+    failed: bool = False
+    """Whether the command was of no effect, and an Error says so."""
+
 
 @dataclass(eq=False, slots=True)
 class Slot:

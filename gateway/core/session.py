@@ -18,6 +18,7 @@ from gateway.core.effects import (
     Renew,
     Respond,
     Send,
+    Several,
     Show,
     Turn,
 )
@@ -68,8 +69,10 @@ class Session:
     _attempts: Attempts = field(default_factory=Attempts)
     _marks: "count[int]" = field(default_factory=count)
 
-    def receive(self, text: str, *, mint: str, now: float) -> Effect:
-        """Decide what a text message leads to.
+    def receive(
+        self, text: str | bytes, *, mint: str, now: float, in_batch: bool = False
+    ) -> Effect:
+        """Decide what a text message leads to, or one operation of a batch.
 
         ``mint`` is a fresh ULID for a message id; ``now`` is monotonic, in seconds.
         """
@@ -77,6 +80,8 @@ class Session:
         try:
             command = client.parse(text)
             turn = TURNS.get(type(command.body), Turn.FREE)
+            if in_batch and isinstance(command.body, client.Batch):
+                raise _nested(command)
             effect = self._decide(command, mint, now)
         except ServiceError as error:
             return self._fail(error, turn)
@@ -128,6 +133,8 @@ class Session:
                 return Confirm(message_ids, Reply(_ok(command)))
             case client.History() as body:
                 return self._look(body, command.id, f"history_{mint}")
+            case client.Batch(operations=operations):
+                return Several([bytes(one) for one in operations], command.id)
             case client.Authenticate(token=token):
                 return Renew(token, command.id)
             case _:
@@ -280,6 +287,14 @@ def _granted(identity: Identity, pattern: str) -> bool:
     except Forbidden:
         return False
     return True
+
+
+def _nested(command: client.Command) -> BadRequest:
+    reason = "a batch in a batch"
+    error = BadRequest(f"type: {reason}", field="type", reason=reason)
+    if command.id is not None:
+        error.details["message_id"] = command.id
+    return error
 
 
 def _ok(command: client.Command) -> list[bytes]:

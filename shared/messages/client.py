@@ -94,9 +94,16 @@ class Authenticate(Struct):
     token: str
 
 
+class Batch(Struct):
+    """Several messages, to be taken as if they came one by one (X4)."""
+
+    operations: Annotated[list[Raw], Meta(min_length=1, max_length=100)]
+
+
 Body: TypeAlias = (
     Ack
     | Authenticate
+    | Batch
     | Broadcast
     | DirectMessage
     | History
@@ -120,6 +127,7 @@ BODIES: dict[str, type[Body]] = {
         Authenticate,
         History,
         Ack,
+        Batch,
     )
 }
 
@@ -178,15 +186,15 @@ class _Head(Struct):
 _Target = TypeVar("_Target")
 
 
-def parse(text: str) -> Command:
-    """Check one text message of a client.
+def parse(message: str | bytes) -> Command:
+    """Check one text message of a client, or one operation of its batch.
 
     Raises:
         BadRequest: it breaks the protocol; ``details`` name the ``field`` and the ``reason``, and
             the ``message_id`` if that could be read (A3).
         Forbidden: only the server may send this type (X2).
     """
-    frame = text.encode("utf-8", "surrogatepass")
+    frame = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
     if nesting(frame) > MAX_DEPTH:
         reason = f"nested deeper than {MAX_DEPTH} levels"
         raise BadRequest(f"message: {reason}", field="message", reason=reason, limit=MAX_DEPTH)

@@ -1,0 +1,229 @@
+"""Performs what a session decides: commands at once, their replies each in its turn."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from ulid import ULID
+
+from gateway.commands import Commands, Pending
+from gateway.connection import Connection
+from gateway.core.batch import Batch
+from gateway.core.effects import (
+    Confirm,
+    Effect,
+    Fail,
+    Join,
+    Leave,
+    Look,
+    Publish,
+    Renew,
+    Respond,
+    Send,
+    Several,
+    Show,
+    Turn,
+)
+from gateway.core.replies import Lane, Reply, Slot
+from gateway.node import Node
+from shared.errors import ServiceError
+from shared.messages import frames
+
+log = structlog.get_logger()
+
+WINDOW = 64
+"""Commands of one connection that may wait for their outcome; then its socket is not read."""
+
+AtOnce = Respond | Fail | Leave | Renew | Confirm
+
+
+class Performer:
+    """Performs the effects of one conversation.
+
+    ``renew`` checks a fresh token; ``end`` writes an error and closes the conversation with it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        connection: Connection,
+        renew: Callable[[Renew], Reply],
+        end: Callable[[ServiceError, str | None], None],
+    ) -> None:
+        self._node = node
+        self._connection = connection
+        self._renew = renew
+        self._end = end
+        self._commands = Commands(node, connection, self._spawn)
+        self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
+        self._window = asyncio.Semaphore(WINDOW)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.over = False
+        """Whether the conversation is being ended, and nothing more is to be taken up."""
+
+    def stop(self) -> None:
+        """Wait for nothing any more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def receive(self, text: str) -> None:
+        """Perform what a text message leads to, once there is room for one more command."""
+        effect = await self._next(text, None)
+        if isinstance(effect, Several):
+            await self._receive_all(effect)
+
+    async def _receive_all(self, several: Several) -> None:
+        """Receive the operations of a batch; end it when all are answered (X4)."""
+        batch = Batch(len(several.operations), lambda done: self._write([_summary(several, done)]))
+        for operation in several.operations:
+            if not self.over:
+                await self._next(operation, batch)
+
+    async def _next(self, text: str | bytes, batch: Batch | None) -> Effect | None:
+        """Decide and perform; return what was decided."""
+        await self._window.acquire()  # first, so that nothing waits between deciding and doing
+        try:
+            effect = self._connection.session.receive(
+                text,
+                mint=self._node.mint.next(ULID()),
+                now=time.monotonic(),
+                in_batch=batch is not None,
+            )
+            self._node.metrics.command(effect)
+            self._perform(effect, batch)
+        except Exception:
+            self._window.release()
+            self._respond(Turn.FREE, self._incident(None), batch)
+            return None
+        return effect
+
+    def _perform(self, effect: Effect, batch: Batch | None) -> None:
+        commands = self._commands
+        match effect:
+            case Join():
+                self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect), batch)
+            case Publish():
+                self._start(Turn.TOPIC, effect.command.id, lambda: commands.publish(effect), batch)
+            case Send():
+                self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect), batch)
+            case Show():
+                self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect), batch)
+            case Look():
+                self._start(Turn.FREE, effect.id, lambda: commands.look(effect), batch)
+            case Several():
+                self._window.release()
+            case _:
+                self._answer(effect, batch)
+                self._window.release()
+
+    def _answer(self, effect: AtOnce, batch: Batch | None) -> None:
+        """Answer what needs no waiting."""
+        match effect:
+            case Respond():
+                self._respond(effect.turn, effect.reply, batch)
+            case Fail():
+                self.fail(effect, batch)
+            case Leave():
+                self._respond(Turn.TOPIC, self._commands.leave(effect), batch)
+            case Renew():
+                self._respond(Turn.FREE, self._renew(effect), batch)
+            case Confirm():
+                self._node.directs.confirmed(self._connection, effect.message_ids)
+                self._respond(Turn.FREE, effect.reply, batch)
+
+    def fail(self, effect: Fail, batch: Batch | None = None) -> None:
+        """Say what was wrong; end the conversation if it was once too often."""
+        if effect.error.close_code is not None:
+            self._end(effect.error, effect.id)
+        else:
+            self._respond(effect.turn, self.error(effect.error, effect.id), batch)
+
+    def leave(self, effect: Leave) -> None:
+        """Unsubscribe, and tell the client."""
+        self._respond(Turn.TOPIC, self._commands.leave(effect), None)
+
+    # ---- replies in their turn -------------------------------------------------------------------
+
+    def _start(
+        self,
+        turn: Turn,
+        command_id: str | None,
+        begin: Callable[[], Pending],
+        batch: Batch | None,
+    ) -> None:
+        """Put a command in line now, and its reply in its turn when it comes."""
+        slot = self._lanes[turn].open() if turn in self._lanes else None
+        try:
+            pending = begin()
+        except Exception as error:  # whatever it is, the slot must be filled
+            pending = _failed(error)
+        finishing = self._spawn(self._finish(turn, slot, command_id, pending, batch))
+        finishing.add_done_callback(lambda _: pending.close())  # if it was never begun
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do something that ends with the conversation at the latest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _finish(
+        self,
+        turn: Turn,
+        slot: Slot | None,
+        command_id: str | None,
+        pending: Pending,
+        batch: Batch | None,
+    ) -> None:
+        try:
+            reply = await pending
+        except ServiceError as error:
+            reply = self.error(error, command_id)
+        except Exception:
+            reply = self._incident(command_id)
+        self._window.release()
+        if batch is not None:
+            reply = batch.counted(reply)
+        self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
+
+    def _respond(self, turn: Turn, reply: Reply, batch: Batch | None) -> None:
+        """Write a reply that is there already, in its turn."""
+        if batch is not None:
+            reply = batch.counted(reply)
+        if turn is Turn.FREE:
+            self._write([reply])
+        else:
+            lane = self._lanes[turn]
+            self._write(lane.fill(lane.open(), reply))
+
+    def _write(self, replies: list[Reply]) -> None:
+        for reply in replies:
+            self._connection.reply(reply.frames)
+            if reply.afterwards is not None:
+                reply.afterwards()
+
+    # ---- errors ----------------------------------------------------------------------------------
+
+    def error(self, error: ServiceError, command_id: str | None) -> Reply:
+        """Return the reply to a command that has failed."""
+        self._node.metrics.errors.labels(str(error.reply_code)).inc()
+        return Reply([frames.error(error, command_id)], failed=True)
+
+    def _incident(self, command_id: str | None) -> Reply:
+        """Log the exception that is being handled; tell the client only where to find it (S6)."""
+        fault = ServiceError(incident=str(ULID()))
+        log.exception("fault", action="incident", incident=fault.details["incident"])
+        return self.error(fault, command_id)
+
+
+def _summary(several: Several, batch: Batch) -> Reply:
+    if several.id is None:
+        return Reply([])
+    counts = {"succeeded": batch.succeeded, "failed": batch.failed}
+    return Reply([frames.ack(several.id, "ok", **counts)])
+
+
+async def _failed(error: Exception) -> Reply:
+    raise error
