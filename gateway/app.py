@@ -46,7 +46,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     answers = Answers()
     receipts = Packer(dropped=metrics.receipts_dropped.inc)
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics)
-    fanout = Fanout(subscriptions)
+    fanout = Fanout(subscriptions, metrics)
     downlink = Downlink(settings.node_id, fanout, directs, answers, uplink, receipts, metrics)
     membership = Membership(
         broker, settings.node_id, uplink, downlink, receipts, metrics, subscriptions, connections

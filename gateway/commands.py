@@ -167,8 +167,8 @@ class Commands:
             ttl=headers.ttl,
             idempotency_key=headers.idempotency_key or "",
         )
-        uplink = self._node.uplink
-        self._start(effect.attempt, lambda number: uplink.direct_message(command, number))
+        uplink, low = self._node.uplink, headers.priority == "low"
+        self._start(effect.attempt, lambda number: uplink.direct_message(command, number, low=low))
         return self._sent(effect)
 
     async def _sent(self, effect: Send) -> Reply:

@@ -133,6 +133,11 @@ class Connection:
             if wanted(delivery):
                 self._write_once(delivery, frame)
 
+    @property
+    def lags(self) -> bool:
+        """Whether the client reads so slowly that low priority is shed (X3)."""
+        return self._outbox.lags
+
     async def drained(self) -> None:
         """Wait until the client has read most of what was written."""
         await self._outbox.drained()

@@ -5,6 +5,7 @@ import time
 from gateway.connection import Connection
 from gateway.core.subscriptions import Subscriptions
 from gateway.core.wire import topic_frame
+from gateway.metrics import Metrics
 from shared.messages.deliveries import TopicDelivery
 from shared.recent import Recent
 
@@ -14,8 +15,9 @@ MAX_REMEMBERED = 10_000
 class Fanout:
     """Hands broadcasts to this node's connections, each once."""
 
-    def __init__(self, subscriptions: Subscriptions[Connection]) -> None:
+    def __init__(self, subscriptions: Subscriptions[Connection], metrics: Metrics) -> None:
         self._subscriptions = subscriptions
+        self._metrics = metrics
         self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
         self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
         self._given_at: Recent[str, float] = Recent(MAX_REMEMBERED)
@@ -51,12 +53,20 @@ class Fanout:
             wanting = {one for one in wanting if _takes_snapshot(one, delivery.only_connection)}
         elif delivery.replayed:
             wanting = {one for one in wanting if one.session.wanted(delivery.topic, asked_at)}
+        if delivery.low:
+            wanting = self._unless_they_lag(wanting)
         if delivery.offset:
             at = asked_at if delivery.replayed else time.monotonic()
             self._given_at.put(delivery.message_id, at)
         frame = topic_frame(delivery)
         spared = delivery.except_connection
         return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))
+
+    def _unless_they_lag(self, wanting: set[Connection]) -> set[Connection]:
+        """Shed a broadcast of low priority for whoever reads too slowly already (X3)."""
+        keeping_up = {one for one in wanting if not one.lags}
+        self._metrics.shed.inc(len(wanting) - len(keeping_up))
+        return keeping_up
 
 
 def _takes_snapshot(connection: Connection, addressee: str) -> bool:

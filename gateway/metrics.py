@@ -40,6 +40,11 @@ class Metrics:
             "Broadcasts missing that history holds no more",
             registry=registry,
         )
+        self.shed = Counter(
+            "realtime_gateway_shed",
+            "Broadcasts of low priority not written to slow readers",
+            registry=registry,
+        )
         self.closes = Counter(
             "realtime_gateway_closes", "Conversations ended by us", ["code"], registry=registry
         )

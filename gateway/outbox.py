@@ -9,6 +9,9 @@ from shared.errors import SlowConsumer
 OUTBOX_BYTES = 1_048_576
 """What a client may lag behind before it is dropped as slow."""
 
+LAGGING_BYTES = OUTBOX_BYTES // 4
+"""From here on a client is spared broadcasts of low priority (X3)."""
+
 DRAINED_BYTES = 65_536
 DRAIN_SECONDS = 10.0
 
@@ -78,6 +81,11 @@ class Outbox:
     def holds_back(self) -> bool:
         """Whether the transport holds what the client has not read."""
         return self._transport.get_write_buffer_size() > 0
+
+    @property
+    def lags(self) -> bool:
+        """Whether the transport holds so much that the client should be spared what it can be."""
+        return self._transport.get_write_buffer_size() > LAGGING_BYTES
 
     def abort(self) -> None:
         """Drop the socket and all it holds; a close would wait for the client to read."""

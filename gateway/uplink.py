@@ -72,7 +72,7 @@ class Uplink:
             BrokerUnavailable: too much waits already.
         """
         link = self._router[partition_of(command.topic, self.partitions)]
-        return link.submit(codec.encode(command), number=number)
+        return link.submit(codec.encode(command), number=number, low=command.low)
 
     def gain(self, patterns: list[str]) -> None:
         """Tell that the node now wants these patterns."""
@@ -165,13 +165,16 @@ class Uplink:
 
     # ---- people ----------------------------------------------------------------------------------
 
-    def direct_message(self, command: RouteDirectMessage, number: int | None = None) -> Submission:
+    def direct_message(
+        self, command: RouteDirectMessage, number: int | None = None, *, low: bool = False
+    ) -> Submission:
         """Send a direct message to its target's partition.
 
         Raises:
             BrokerUnavailable: too much waits already.
         """
-        return self._link_of(command.target_user).submit(codec.encode(command), number=number)
+        link = self._link_of(command.target_user)
+        return link.submit(codec.encode(command), number=number, low=low)
 
     def opened(self, connection: Connection) -> Submission:
         """Tell that a connection is about to be welcomed."""

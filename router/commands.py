@@ -140,7 +140,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
             answer = self.queries.answer(command, now_ms)
             self._effects.answers[answers].append(codec.encode(answer))
         elif self.leases.alive.get(sender.node_id) == sender:
-            again = self.queries.replay(command, self.table, sender.node_id)
+            again = self.queries.replay(command, self.table, sender.node_id, now_ms)
             self._effects.deliveries[inbox_of(sender)] += [codec.encode(one) for one in again]
 
     # ---- broadcasts ------------------------------------------------------------------------------

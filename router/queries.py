@@ -85,10 +85,11 @@ class Queries:
         return Recovered(command.ask, missed.recovered, missed.serial, missed.more, messages)
 
     def replay(
-        self, command: ReplayAsked, table: InterestTable, node_id: str
+        self, command: ReplayAsked, table: InterestTable, node_id: str, now_ms: int
     ) -> Iterator[TopicDelivery | ReplayEnded]:
         """Yield what a node may have missed."""
-        replay = self.history.replay(command.after_serial, table.missed_by(node_id))
+        wanted = table.missed_by(node_id)
+        replay = self.history.replay(command.after_serial, wanted, now_ms=now_ms)
         for published in replay.messages:
             yield delivery_of(published, replayed=True)
         yield ReplayEnded(command.ask, replay.lost)

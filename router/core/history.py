@@ -147,9 +147,10 @@ class History:
         high = top if before is None else min(top, before - 1)
         asked = [one for one in self.held.of(topic) if low < one.offset <= high]
         backwards = reverse or after is None
-        walk = reversed(asked) if backwards else iter(asked)
+        given = [one for one in asked if not _outlived(one, now_ms)]
+        walk = reversed(given) if backwards else iter(given)
         messages, _ = fitting(islice(walk, limit), max_bytes)
-        complete = low <= top and len(messages) >= high - low
+        complete = low <= top and len(asked) >= high - low and len(messages) == len(given)
         if backwards and not reverse:
             messages.reverse()
         return Page(messages, epoch, top, complete)
@@ -176,14 +177,19 @@ class History:
             found = self._sent_from(words, from_ms, after_serial, now_ms)
         if found is None:
             return Missed([], recovered=False, serial=self.serial, more=False)
-        messages, more = fitting(found, max_bytes)
+        messages, more = fitting((one for one in found if not _outlived(one, now_ms)), max_bytes)
         return Missed(messages, True, messages[-1].serial if more else self.serial, more)
 
-    def replay(self, after_serial: int, wanted: Callable[[str, int], bool]) -> Replay:
+    def replay(
+        self, after_serial: int, wanted: Callable[[str, int], bool], *, now_ms: int
+    ) -> Replay:
         """Return what is held behind a serial and wanted, by topic and serial, in order."""
         newer = _newer(reversed(self.held), after_serial)
         lost = max(0, self.serial - after_serial - len(newer))
-        return Replay([one for one in newer if wanted(one.topic, one.serial)], lost)
+        again = [
+            one for one in newer if wanted(one.topic, one.serial) and not _outlived(one, now_ms)
+        ]
+        return Replay(again, lost)
 
     @property
     def topics(self) -> int:
@@ -291,6 +297,11 @@ class History:
             spare = self._bounds.topics // 10  # many at once, for it changes the epoch
             for topic in self.known.forget(self.topics - self._bounds.topics + spare):
                 self.held.drop_all(topic)
+
+
+def _outlived(message: Published, now_ms: int) -> bool:
+    """Whether a message's own time is over (X3): it is left out, and nobody lacks it."""
+    return message.ttl is not None and now_ms >= message.sent_at_ms + message.ttl * 1000
 
 
 def _newer(newest_first: Iterator[Published], serial: int, from_ms: int = 0) -> list[Published]:

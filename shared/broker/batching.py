@@ -93,13 +93,17 @@ class PartitionLink:
         """Whether commands are refused until batches have left. Facts never are."""
         return len(self._waiting) >= self._limit
 
-    def submit(self, envelope: bytes, *, number: int | None = None) -> Submission:
+    def submit(
+        self, envelope: bytes, *, number: int | None = None, low: bool = False
+    ) -> Submission:
         """Put a command in line; ``number`` sends it again under its old one.
+
+        One of ``low`` priority leaves half of the line to the others (X3).
 
         Raises:
             BrokerUnavailable: too many wait already; nothing was sent.
         """
-        if self.full:
+        if self.full or (low and len(self._waiting) >= self._limit // 2):
             raise BrokerUnavailable("Too many commands wait for the broker")
         return self._put(Submission(envelope, fact=False, number=number))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.component.conftest import Clock, Start
-from tests.component.staging import history, metadata, payloads
+from tests.component.staging import history, metadata, payloads, place_of, recover
 from tests.support.embedded import Message, Place, Talk
 
 TEN = list(range(1, 11))
@@ -258,3 +258,17 @@ async def test_history_needs_the_right_to_subscribe_and_to_history(
     reply, *_ = await alice.ask("History", {"topic": topic})
     code = None if reply["type"] == "History" else reply["data"]["code"]
     assert code == (None if allowed else 403)
+
+
+async def test_what_has_outlived_its_ttl_is_neither_in_history_nor_recovered(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    epoch, _ = await place_of(alice, "chat.a")
+    await say(alice, "chat.a", 1)
+    await say(alice, "chat.a", "passing", metadata={"ttl": 0.2})
+    await say(alice, "chat.a", 2)
+    while payloads((await history(alice, "chat.a"))["messages"]) != [1, 2]:
+        pass
+    assert (await history(alice, "chat.a"))["complete"]
+    details = await recover(bob, {"chat.a": {"epoch": epoch, "offset": 0}})
+    assert details["recovered"] == {"chat.a": True}
+    assert payloads(await bob.hears(2)) == [1, 2]

@@ -120,3 +120,26 @@ async def test_a_paused_client_that_is_refused_leaves_no_socket_behind(
     await place.server.forgotten("sleeper")
     await until(lambda: not transport.get_write_buffer_size(), "all that was held is dropped")
     assert transport.is_closing()
+
+
+async def test_a_client_that_lags_gets_no_low_priority_until_it_reads_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LAGGING_BYTES", 2 * len(BIG))
+    speaker, sleeper = await place.people("speaker", "sleeper")
+    await sleeper.subscribe("flood")
+    _, transport = held_back(place, sleeper)
+    low = {"metadata": {"priority": "low"}}
+    assert (await speaker.broadcast("flood", "low", **low))["recipients"] == 1
+    flooded = 0
+    while transport.get_write_buffer_size() <= 2 * len(BIG):
+        await speaker.broadcast("flood", BIG)
+        flooded += 1
+    assert (await speaker.broadcast("flood", "shed", **low))["recipients"] == 0
+    await speaker.broadcast("flood", "high", metadata={"priority": "high"})
+    heard = [(await sleeper.hear())["data"]["payload"] for _ in range(flooded + 2)]
+    assert heard == ["low", *[BIG] * flooded, "high"]
+    shed = place.server.registry.get_sample_value("realtime_gateway_shed_total")
+    assert shed == 1
+    assert (await speaker.broadcast("flood", "again", **low))["recipients"] == 1
+    assert (await sleeper.hear())["data"]["payload"] == "again"

@@ -71,6 +71,9 @@ class Client:
         )
         self.connection.welcomed = welcomed
 
+    lags = False
+    """Whether much of what it was written is still held back."""
+
     def write(self, frame: bytes) -> Written:
         if self.overdue:
             raise SlowConsumer
@@ -127,14 +130,15 @@ class GatewayNode:
     def __init__(self, node_id: str = "n1") -> None:
         self.subscriptions: Subscriptions[Connection] = Subscriptions()
         self.connections: Connections[Connection] = Connections()
-        self.fanout = Fanout(self.subscriptions)
         self.uplink = FakeUplink()
         self.answers = Answers()
         self.receipts = Packer(lambda count: None)
         self.acknowledged: list[int] = []
         """The parcels of direct messages that the broker need not keep, by their sequence."""
 
-        metrics = Metrics(CollectorRegistry(), lambda: 0)
+        self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry, lambda: 0)
+        self.fanout = Fanout(self.subscriptions, metrics)
         uplink: Any = self.uplink
         self.directs = Directs(node_id, self.connections, uplink, self.receipts, metrics)
         self.downlink = Downlink(

@@ -203,6 +203,15 @@ async def test_batches_stay_within_their_bounds():
     assert [len(batch) for batch in broker.sent] == [100, 2, 1]
 
 
+async def test_low_priority_leaves_half_of_the_line_to_the_others():
+    link = fresh_link(limit=4)
+    link.submit(word("a"), low=True)
+    link.submit(word("b"))
+    with pytest.raises(BrokerUnavailable):
+        link.submit(word("refused"), low=True)
+    link.submit(word("c"))
+
+
 async def test_a_full_link_refuses_commands_but_neither_facts_nor_what_must_be_said():
     link, broker = fresh_link(limit=2), FakeLife()
     link.submit(word("a"))

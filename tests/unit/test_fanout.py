@@ -55,6 +55,18 @@ def test_a_slow_reader_is_written_but_not_counted(node):
     assert len(client.frames) == 1
 
 
+def test_who_lags_is_spared_low_priority_alone_and_that_is_counted(node):
+    client = node.client("c1", "bob", "chat.general")
+    client.lags = True
+
+    assert node.fanout.to_topic(topic_delivery(number=1, low=True), 0) == 0
+    assert client.frames == []
+    assert node.fanout.to_topic(topic_delivery(number=2), 0) == 1
+    client.lags = False
+    assert node.fanout.to_topic(topic_delivery(number=3, low=True), 0) == 1
+    assert node.registry.get_sample_value("realtime_gateway_shed_total") == 1
+
+
 def test_a_reader_that_is_much_too_slow_is_ended_and_holds_up_nobody(node):
     stuck = node.client("c1", "bob", "chat.general")
     stuck.overdue = True

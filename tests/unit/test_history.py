@@ -509,7 +509,7 @@ def test_a_node_gets_again_what_it_wants_and_hears_how_much_is_lost():
         chat.say(topic)
 
     def replay(after: int, *topics: str) -> tuple[list[int], int]:
-        again = chat.history.replay(after, lambda topic, _: topic in topics)
+        again = chat.history.replay(after, lambda topic, _: topic in topics, now_ms=0)
         return serials(again.messages), again.lost
 
     assert replay(0, "a", "b") == ([1, 3, 4, 5], 1)
@@ -559,7 +559,7 @@ def test_until_the_older_messages_are_read_they_count_as_missing():
     for text in ("chat", "#"):
         assert chat.missed_since(START_MS + 2, text) is None
         assert chat.missed_since(START_MS + 3, text) == [3]
-    assert chat.history.replay(0, anything).lost == 2
+    assert chat.history.replay(0, anything, now_ms=0).lost == 2
     assert chat.history.find("chat", "broadcast_1") is None
 
 
@@ -587,8 +587,8 @@ def test_once_filled_a_history_is_as_if_its_owner_had_never_changed():
     assert chat.page().messages == said
     assert chat.page().complete
     assert chat.missed_since(START_MS, "#") == chat.missed_behind(LOG, 0) == [1, 2, 3]
-    assert chat.history.replay(0, anything).messages == said
-    assert chat.history.replay(0, anything).lost == 0
+    assert chat.history.replay(0, anything, now_ms=0).messages == said
+    assert chat.history.replay(0, anything, now_ms=0).lost == 0
     assert chat.history.find("chat", "broadcast_1") == said[0]
     assert len(chat.history) == chat.history.size == 3
 
@@ -617,7 +617,7 @@ def test_what_was_evicted_meanwhile_does_not_come_back_from_the_older_history():
         chat.older.append(one, one.sent_at_ms)
     chat.fill()
 
-    assert serials(chat.history.replay(0, anything).messages) == [1]
+    assert serials(chat.history.replay(0, anything, now_ms=0).messages) == [1]
 
 
 def test_nothing_is_put_under_a_hole():
@@ -802,7 +802,7 @@ def every_answer(chat: Partition) -> dict:
             page = chat.page(topic, limit=3, **asked)
             answers["page", topic, *asked.values()] = (serials(page.messages), page.complete)
     for mark in marks:
-        again = chat.history.replay(mark, lambda topic, _: topic in TOPICS[:3])
+        again = chat.history.replay(mark, lambda topic, _: topic in TOPICS[:3], now_ms=0)
         answers["replay", mark] = (serials(again.messages), again.lost)
     return answers
 
@@ -987,3 +987,26 @@ def test_whoever_recovers_in_parts_gets_all_or_is_told_even_if_the_owner_changes
             assert got == everything_since(chat, stamp, text)
             return
     pytest.fail("it never ended")
+
+
+# ---- a message's own time (X3) -------------------------------------------------------------------
+
+
+def test_what_has_outlived_its_ttl_is_left_out_and_nobody_lacks_it():
+    chat = Partition()
+    first = chat.say()
+    passing = chat.say(ttl=5)
+    last = chat.say()
+    assert chat.offsets() == ([1, 2, 3], True)
+    assert chat.missed_behind(LOG, 0) == [1, 2, 3]
+
+    chat.now_ms = passing.sent_at_ms + 4999
+    assert chat.offsets() == ([1, 2, 3], True)
+    chat.now_ms = passing.sent_at_ms + 5000
+    assert chat.offsets() == ([1, 3], True)
+    assert chat.offsets(after=1) == ([3], True)
+    assert chat.offsets(limit=1) == ([3], False)
+    assert chat.missed_behind(LOG, 0) == [1, 3]
+    assert chat.missed_since(first.sent_at_ms) == [1, 3]
+    again = chat.history.replay(0, lambda topic, serial: True, now_ms=chat.now_ms)
+    assert (again.messages, again.lost) == ([first, last], 0)
