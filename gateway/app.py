@@ -21,6 +21,7 @@ from gateway.fanout import Fanout
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.node import Node
+from gateway.questions import Questions
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
@@ -46,7 +47,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     answers = Answers()
     receipts = Packer(dropped=metrics.receipts_dropped.inc)
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics)
-    fanout = Fanout(subscriptions, metrics)
+    fanout = Fanout(subscriptions, connections, metrics)
     downlink = Downlink(settings.node_id, fanout, directs, answers, uplink, receipts, metrics)
     membership = Membership(
         broker, settings.node_id, uplink, downlink, receipts, metrics, subscriptions, connections
@@ -61,6 +62,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
         directs,
         answers,
         membership,
+        Questions(membership, uplink, answers),
         metrics,
         Mint(),
     )

@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 from gateway.answers import RECEIPT_SECONDS
 from gateway.connection import Connection
 from gateway.core.attempts import Attempt, Sent
-from gateway.core.effects import Join, Leave, Look, Publish, Send, Show
+from gateway.core.effects import Join, Leave, Look, Publish, Query, Send, Show
 from gateway.core.replies import Reply
 from gateway.node import Node
 from gateway.recovery import Recovery
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
 from shared.messages import frames
-from shared.messages.answers import HistoryPage
 from shared.messages.envelopes import HistoryAsked, PresenceSet, RouteBroadcast, RouteDirectMessage
 
 CONFIRM_SECONDS = 4.0
@@ -86,27 +85,24 @@ class Commands:
         lost = self._node.subscriptions.remove(self._connection, patterns)
         self._node.uplink.lose(lost)
 
-    def look(self, effect: Look) -> Pending:
-        """Ask for a page of a topic's history (H1).
-
-        Raises:
-            BrokerUnavailable: nothing was sent.
-        """
-        self._node.membership.require_ready()
+    async def look(self, effect: Look) -> Reply:
+        """Ask for a page of a topic's history (H1); it need not keep any order (R1)."""
         body = effect.body
-        self._node.uplink.ask_history(
+        page = await self._node.questions.history(
             HistoryAsked(effect.ask, body.topic, body.limit, body.after, body.before, body.reverse)
         )
-        return self._looked(effect)
+        return _with_ok(effect.id, frames.history(body.topic, page, effect.id))
 
-    async def _looked(self, effect: Look) -> Reply:
-        page = await self._node.answers.one(effect.ask)
-        if not isinstance(page, HistoryPage):
-            raise OutcomeUnknown
-        reply = [frames.history(effect.body.topic, page, effect.id)]
-        if effect.id is not None:
-            reply.append(frames.ack(effect.id, "ok"))
-        return Reply(reply)
+    async def query(self, effect: Query) -> Reply:
+        """Ask who is online, or who is subscribed to a topic (P3); like ``look``."""
+        topic, questions = effect.body.topic, self._node.questions
+        if topic is not None:
+            tally = await questions.subscribers(topic)
+            state = frames.subscribers(topic, tally.subscribers, complete=tally.exact)
+        else:
+            people, complete = await questions.people(effect.body.users)
+            state = frames.people(people, complete=complete)
+        return _with_ok(effect.id, frames.presence_state(state, effect.id))
 
     # ---- messages --------------------------------------------------------------------------------
 
@@ -257,6 +253,10 @@ def _status(
     if effect.id is not None:
         reply.append(frames.ack(effect.id, kind))
     return reply
+
+
+def _with_ok(command_id: str | None, frame: bytes) -> Reply:
+    return Reply([frame] if command_id is None else [frame, frames.ack(command_id, "ok")])
 
 
 def _pending(command_id: str | None, message_id: str) -> list[bytes]:

@@ -64,7 +64,9 @@ class Connection:
     @property
     def opened(self) -> Opened:
         """This connection as presence knows it."""
-        return Opened(self.user_id, self.id, self.session.identity.presence, self.welcomed)
+        identity = self.session.identity
+        issued_at_ms = int((identity.issued_at or 0) * 1000)
+        return Opened(self.user_id, self.id, identity.presence, self.welcomed, issued_at_ms)
 
     def write(self, frame: bytes) -> bool:
         """Write a finished frame; return whether the socket has it now (A5)."""

@@ -99,6 +99,8 @@ class Conversation:
         except TimeoutError:
             self._end(NoWelcome())
             return False
+        if self._ended is not None:
+            return False
         self._connection.reply([frames.status("connected", self._welcome_details())])
         self._connection.welcomed = True
         self._node.directs.released(self._connection)

@@ -7,10 +7,12 @@ from gateway.handover import Handover, Parcel
 from gateway.metrics import Metrics
 from gateway.uplink import Uplink
 from shared.broker.batching import Packer
+from shared.errors import Disconnected, Revoked
 from shared.messages import codec
-from shared.messages.answers import DirectReceipt
-from shared.messages.deliveries import DirectDelivery, SettleAsked
+from shared.messages.answers import DirectReceipt, Receipt
+from shared.messages.deliveries import DirectDelivery, Dismissal, SettleAsked
 from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settled
+from shared.messages.forms import Form
 from shared.partitions import partition_of
 from shared.recent import Recent
 
@@ -46,6 +48,21 @@ class Directs:
             if partition_of(user_id, self._uplink.partitions) == partition:
                 self._returning.pop(user_id, None)
         self._uplink.settled(partition, Settled(asked.user_id, asked.node_id))
+
+    def dismiss(self, dismissal: Dismissal) -> None:
+        """End connections of a user, and say how many."""
+        error = Revoked if dismissal.revoked else Disconnected
+        only = dismissal.connection_id
+        ended = [
+            one
+            for one in self._connections.of_user(dismissal.user_id)
+            if not only or one.id == only
+        ]
+        for connection in ended:
+            connection.end(error())
+        if dismissal.report_to:
+            receipt = Receipt(dismissal.ask, self._node_id, len(ended))
+            self._receipts.add(dismissal.report_to, codec.encode(receipt))
 
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""
@@ -187,7 +204,7 @@ def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
         connection.held.append(handover)
         handover.waiting.add(connection.id)
         return False
-    if not connection.confirms:
+    if not connection.confirms or handover.delivery.form is Form.NOTIFICATION:
         return connection.write_direct(message_id, frame)
     if connection.unconfirmed.has_confirmed(message_id):
         return True

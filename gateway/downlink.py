@@ -15,8 +15,13 @@ from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.messages import codec
-from shared.messages.answers import Receipt
-from shared.messages.deliveries import SettleAsked, TopicDelivery
+from shared.messages.answers import Receipt, Subscribers
+from shared.messages.deliveries import (
+    Dismissal,
+    SettleAsked,
+    SubscribersWanted,
+    TopicDelivery,
+)
 
 log = structlog.get_logger()
 
@@ -66,12 +71,19 @@ class Downlink:
             log.warning("lower term", action="drop", partition=partition, term=batch.term)
             return
         arrival = self._gaps.take(batch, items, now=time.monotonic())
+        for question in items:
+            if isinstance(question, SubscribersWanted):
+                self._count(question)
         if arrival.ask is not None:
             log.info("deliveries missing", action="ask", partition=partition)
             self._metrics.gaps.inc()
             self._uplink.ask_replay(partition, arrival.ask)
         self._metrics.lost.inc(arrival.lost)
         self._deliver(partition, arrival.deliver, arrival.asked_at)
+
+    def _count(self, wanted: SubscribersWanted) -> None:
+        answer = Subscribers(wanted.ask, self._node_id, self._fanout.subscribers(wanted.topic))
+        self._receipts.add(wanted.report_to, codec.encode(answer))
 
     def _is_partition(self, partition: int) -> bool:
         if 0 <= partition < self._uplink.partitions:
@@ -114,6 +126,9 @@ class Downlink:
             if isinstance(delivery, SettleAsked):
                 if self._is_partition(batch.partition):
                     self._directs.settle(delivery, batch.partition)
+                parcel.settle()
+            elif isinstance(delivery, Dismissal):
+                self._directs.dismiss(delivery)
                 parcel.settle()
             else:
                 self._directs.take(delivery, parcel)

@@ -1,8 +1,10 @@
 """From one delivery to many sockets: one frame is built once and given to all."""
 
 import time
+from collections import Counter
 
 from gateway.connection import Connection
+from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.core.wire import topic_frame
 from gateway.metrics import Metrics
@@ -15,8 +17,14 @@ MAX_REMEMBERED = 10_000
 class Fanout:
     """Hands broadcasts to this node's connections, each once."""
 
-    def __init__(self, subscriptions: Subscriptions[Connection], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        subscriptions: Subscriptions[Connection],
+        connections: Connections[Connection],
+        metrics: Metrics,
+    ) -> None:
         self._subscriptions = subscriptions
+        self._connections = connections
         self._metrics = metrics
         self._last_numbers: Recent[tuple[str, int], int] = Recent(MAX_REMEMBERED)
         self._counts: Recent[str, int] = Recent(MAX_REMEMBERED)
@@ -45,8 +53,23 @@ class Fanout:
             self._counts.put(delivery.message_id, written)
         return written
 
+    def subscribers(self, topic: str) -> dict[str, int]:
+        """Count the connections that want a topic, by their users (P3)."""
+        return dict(Counter(one.user_id for one in self._subscriptions.wanting(topic)))
+
+    def _addressees(self, delivery: TopicDelivery) -> set[Connection]:
+        """Return whom a broadcast is for: who wants its topic, or an audience (X5)."""
+        audience = delivery.audience
+        if audience is None:
+            return self._subscriptions.wanting(delivery.topic)
+        if not audience.topics and not audience.connections:
+            return {one for one in self._connections if one.welcomed}
+        wanting = {one for topic in audience.topics for one in self._subscriptions.wanting(topic)}
+        named = (self._connections.get(one) for one in audience.connections)
+        return wanting | {one for one in named if one is not None and one.welcomed}
+
     def _write(self, delivery: TopicDelivery, asked_at: float) -> int:
-        wanting = self._subscriptions.wanting(delivery.topic)
+        wanting = self._addressees(delivery)
         if not wanting:
             return 0
         if delivery.only_connection:

@@ -11,6 +11,7 @@ from gateway.directs import Directs
 from gateway.fanout import Fanout
 from gateway.membership import Membership
 from gateway.metrics import Metrics
+from gateway.questions import Questions
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from shared.settings import Settings
@@ -29,5 +30,6 @@ class Node:
     directs: Directs
     answers: Answers
     membership: Membership
+    questions: Questions
     metrics: Metrics
     mint: Mint

@@ -19,6 +19,7 @@ from gateway.core.effects import (
     Leave,
     Look,
     Publish,
+    Query,
     Renew,
     Respond,
     Send,
@@ -112,6 +113,8 @@ class Performer:
                 self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect), batch)
             case Look():
                 self._start(Turn.FREE, effect.id, lambda: commands.look(effect), batch)
+            case Query():
+                self._start(Turn.FREE, effect.id, lambda: commands.query(effect), batch)
             case Several():
                 self._window.release()
             case _:

@@ -14,12 +14,15 @@ from shared.messages.envelopes import (
     ConnectionOpened,
     ConnectionsReport,
     DirectMessageReturned,
+    DisconnectUser,
+    EraseUser,
     HistoryAsked,
     InterestGained,
     InterestLost,
     InterestReport,
     MailboxAsked,
     Opened,
+    PeopleAsked,
     PresenceAsked,
     PresenceSet,
     RecoveryAsked,
@@ -27,6 +30,7 @@ from shared.messages.envelopes import (
     RouteBroadcast,
     RouteDirectMessage,
     Settled,
+    SubscribersAsked,
 )
 from shared.partitions import partition_of
 from shared.topics.pattern import has_wildcard, parse_pattern, user_of
@@ -131,6 +135,15 @@ class Uplink:
         link = self._router[partition_of(command.topic, self.partitions)]
         link.submit(codec.encode(command))
 
+    def ask_subscribers(self, command: SubscribersAsked) -> None:
+        """Ask who is subscribed to a topic.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        link = self._router[partition_of(command.topic, self.partitions)]
+        link.submit(codec.encode(command))
+
     def ask_missed(self, partition: int, command: RecoveryAsked) -> None:
         """Ask a partition for what a client has missed.
 
@@ -205,6 +218,40 @@ class Uplink:
             BrokerUnavailable: too much waits already.
         """
         return self._link_of(command.user_id).submit(codec.encode(command))
+
+    def ask_people(self, ask: str, users: list[str]) -> list[str]:
+        """Ask how users are to be seen; return what each owner's answer will be about.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        by_partition: dict[int, list[str]] = defaultdict(list)
+        for user_id in users:
+            by_partition[partition_of(user_id, self.partitions)].append(user_id)
+        for partition, mine in by_partition.items():
+            command = PeopleAsked(f"{ask}.{partition}", mine)
+            self._presence[partition].submit(codec.encode(command))
+        return [f"{ask}.{partition}" for partition in by_partition]
+
+    def disconnect(self, command: DisconnectUser) -> None:
+        """Have all connections of a user ended.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        self._link_of(command.user_id).submit(codec.encode(command))
+
+    def erase(self, command: EraseUser) -> list[str]:
+        """Have all that is kept of a user dropped; return what each owner's answer will be about.
+
+        Raises:
+            BrokerUnavailable: too much waits already; what was asked before is done.
+        """
+        links = (*self._router, *self._presence)
+        asks = [f"{command.ask}.{number}" for number in range(len(links))]
+        for ask, link in zip(asks, links, strict=True):
+            link.submit(codec.encode(EraseUser(ask, command.user_id)))
+        return asks
 
     def ask_presence(self, connection_id: str, patterns: list[str]) -> None:
         """Ask every partition that may know one for the online users that these patterns meet."""

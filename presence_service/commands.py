@@ -5,19 +5,25 @@ from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
+from presence_service.administration import AdministeredOwner
 from presence_service.core.directory import Location
 from presence_service.core.holds import EVERYBODY
 from presence_service.core.mailbox import Limits
 from presence_service.core.returns import Returns
-from presence_service.mail import MailOwner, direct_queue
+from presence_service.mail import direct_queue
 from shared.broker.ports import Address
 from shared.messages import codec
 from shared.messages.deliveries import DirectDelivery, SettleAsked
 from shared.messages.envelopes import (
+    ConnectionClosed,
+    ConnectionOpened,
     ConnectionsReport,
     DirectMessageReturned,
     DirectMessageUndelivered,
+    DisconnectUser,
+    EraseUser,
     MailboxAsked,
+    PeopleAsked,
     PresenceAsked,
     PresenceSet,
     RouteDirectMessage,
@@ -30,7 +36,7 @@ from shared.ownership.leases import Leases
 SWEEP_MS = 60_000
 
 
-class PresenceOwner(MailOwner):
+class PresenceOwner(AdministeredOwner):
     """Serves one partition of the users for one reign: people, and the messages to them."""
 
     def __init__(self, leases: Leases, limits: Limits) -> None:
@@ -67,8 +73,28 @@ class PresenceOwner(MailOwner):
         match command:
             case RouteDirectMessage():
                 self._route(answers, command, now_ms)
+            case PeopleAsked() | DisconnectUser() | EraseUser():
+                self._administer(answers, command, now_ms)
             case _ if repeat:
                 pass
+            case ConnectionOpened() | ConnectionClosed() | ConnectionsReport():
+                if self._leases.alive.get(sender.node_id) == sender:  # else that life is over
+                    self._note(sender, command, now_ms)
+            case PresenceAsked():
+                self._asked(sender, command)
+            case PresenceSet():
+                self._show(command, now_ms)
+            case _:
+                self._look_again(sender, command, now_ms)
+
+    def _look_again(
+        self,
+        sender: Sender,
+        command: DirectMessageReturned | DirectMessageUndelivered | Settled | MailboxAsked,
+        now_ms: int,
+    ) -> None:
+        """Go on with messages that were on their way."""
+        match command:
             case DirectMessageReturned():
                 self._returned(sender, command, now_ms)
             case DirectMessageUndelivered():
@@ -77,14 +103,6 @@ class PresenceOwner(MailOwner):
                 self._settled(command.user_id, command.node_id, now_ms)
             case MailboxAsked():
                 self._drain(command.user_id, [sender.node_id], command.connection_id, now_ms)
-            case PresenceAsked():
-                self._asked(sender, command)
-            case PresenceSet():
-                self._show(command, now_ms)
-            case _ if self._leases.alive.get(sender.node_id) == sender:
-                self._note(sender, command, now_ms)
-            case _:
-                pass  # a fact of a life that is over
 
     # ---- messages --------------------------------------------------------------------------------
 
@@ -99,7 +117,7 @@ class PresenceOwner(MailOwner):
             payload=command.payload,
             metadata=command.metadata,
             sent_at_ms=self._stamp(now_ms),
-            ask=command.message_id,
+            ask=command.ask or command.message_id,
             report_to=answers,
             nodes=self._nodes_for(user_id, may_wait=command.ttl != 0 and not known),
             ttl=command.ttl,
@@ -245,6 +263,7 @@ class PresenceOwner(MailOwner):
         if now_ms - self._swept_ms >= SWEEP_MS:
             self._swept_ms = now_ms
             self.mailboxes.sweep(now_ms=now_ms)
+            self.revocations.sweep(now_ms)
 
     def _listen(self, now_ms: int) -> None:
         """Wait for no node that is quiet; hand over what waits for users of one heard again."""

@@ -8,7 +8,7 @@ from msgspec import Raw
 from shared.broker import topology
 from shared.broker.ports import Arrived, Channel, raise_when_lost
 from shared.messages import codec
-from shared.messages.deliveries import SettleAsked
+from shared.messages.deliveries import Dismissal, SettleAsked
 from shared.messages.envelopes import CommandBatch, DirectMessageUndelivered, Numbered, Settled
 from shared.ownership.replica import Life
 from shared.partitions import partition_of
@@ -55,6 +55,8 @@ class Undelivered:
             return
         for delivery in deliveries:
             command: DirectMessageUndelivered | Settled
+            if isinstance(delivery, Dismissal):
+                continue  # its connections are gone
             if isinstance(delivery, SettleAsked):  # what came before it has come here, too
                 command = Settled(delivery.user_id, delivery.node_id)
                 partition = batch.partition % self._partitions

@@ -8,13 +8,14 @@ from msgspec.structs import replace
 from router.core.history import History
 from router.core.interest_table import InterestTable
 from router.core.namespaces import Namespaces
-from router.core.plan import Plan, inbox_of, plan
-from router.queries import Queries, delivery_of
+from router.core.plan import Plan, addressed, inbox_of, interested, plan
+from router.queries import Queries, Query, delivery_of
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.answers import Routed
-from shared.messages.deliveries import TopicDelivery
+from shared.messages.answers import Erased, Routed
+from shared.messages.deliveries import SubscribersWanted, TopicDelivery
 from shared.messages.envelopes import (
+    EraseUser,
     HistoryAsked,
     InterestGained,
     InterestLost,
@@ -23,9 +24,17 @@ from shared.messages.envelopes import (
     ReplayAsked,
     RouteBroadcast,
     Sender,
+    SubscribersAsked,
 )
 from shared.messages.forms import Form
-from shared.messages.records import HistoryReached, KeyUsed, Published, Record, TopicReached
+from shared.messages.records import (
+    HistoryReached,
+    KeyUsed,
+    Published,
+    Record,
+    TopicReached,
+    UserErased,
+)
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
 
@@ -72,6 +81,9 @@ class RouterOwner(PartitionOwner[Unanswered]):
                 self._stamp(record.sent_at_ms)
                 self._counted(record.process, record.number)
                 self.history.append(record, self._last_stamp_ms)
+            case UserErased():
+                super().replay(record)
+                self.queries.erase(record)
             case HistoryReached():
                 self._stamp(record.sent_at_ms)
                 self.history.restore(record)
@@ -99,6 +111,8 @@ class RouterOwner(PartitionOwner[Unanswered]):
         yield from super().checkpoint()
         for record in self.history.checkpoint():
             yield codec.encode(record)
+        for erased in self.queries.erased.values():
+            yield codec.encode(erased)
 
     # ---- commands and facts ----------------------------------------------------------------------
 
@@ -111,8 +125,10 @@ class RouterOwner(PartitionOwner[Unanswered]):
         match command:
             case RouteBroadcast():
                 self._broadcast(sender, answers, number, command, now_ms, repeat=repeat)
-            case HistoryAsked() | RecoveryAsked() | ReplayAsked():
+            case HistoryAsked() | RecoveryAsked() | ReplayAsked() | EraseUser():
                 self._ask(sender, answers, command, now_ms)
+            case SubscribersAsked():
+                self._count(answers, command)
             case _ if repeat or self.leases.alive.get(sender.node_id) != sender:
                 pass  # known already, or from a life that is over
             case InterestGained():
@@ -131,17 +147,35 @@ class RouterOwner(PartitionOwner[Unanswered]):
         self,
         sender: Sender,
         answers: str,
-        command: HistoryAsked | RecoveryAsked | ReplayAsked,
+        command: Query,
         now_ms: int,
     ) -> None:
         if not self.queries.ready:
             self.queries.hold(sender, answers, command)
+        elif isinstance(command, EraseUser):
+            self._erase(answers, command, now_ms)
         elif not isinstance(command, ReplayAsked):
             answer = self.queries.answer(command, now_ms)
             self._effects.answers[answers].append(codec.encode(answer))
         elif self.leases.alive.get(sender.node_id) == sender:
             again = self.queries.replay(command, self.table, sender.node_id, now_ms)
             self._effects.deliveries[inbox_of(sender)] += [codec.encode(one) for one in again]
+
+    def _count(self, answers: str, command: SubscribersAsked) -> None:
+        """Have the nodes say who is subscribed to a topic (P3)."""
+        alive = self.leases.alive
+        planned = addressed(interested(command.topic, self.table, alive), alive)
+        packed = codec.encode(SubscribersWanted(command.topic, command.ask, answers))
+        for address in planned.addresses:
+            self._effects.deliveries[address].append(packed)
+        self._gathered.append(Unanswered(answers, command.ask, command.ask, planned))
+
+    def _erase(self, answers: str, command: EraseUser, now_ms: int) -> None:
+        """Drop what a user has said; those who come after do likewise."""
+        record = UserErased(command.user_id, self.serial, now_ms)
+        messages = self.queries.erase(record)
+        self._write(record)
+        self._effects.answers[answers].append(codec.encode(Erased(command.ask, messages)))
 
     # ---- broadcasts ------------------------------------------------------------------------------
 
@@ -237,7 +271,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
         """Let go what history may not hold any longer; see ``Owner``."""
         if now_ms - self._swept_ms >= SWEEP_MS:
             self._swept_ms = now_ms
-            self.history.sweep(now_ms)
+            self.queries.sweep(now_ms)
 
     def settle(self, refused: frozenset[Address]) -> None:
         """Tell the askers which nodes were given their broadcasts; see ``Owner``."""
@@ -252,6 +286,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
 
 def _addressed(delivery: TopicDelivery, command: RouteBroadcast, answers: str) -> TopicDelivery:
     delivery.low = command.low
+    delivery.audience = command.audience
     delivery.only_connection = command.only_connection
     if command.answer:
         delivery.ask, delivery.report_to = command.message_id, answers

@@ -6,17 +6,20 @@ from typing import TypeAlias
 from router.core.history import History
 from router.core.interest_table import InterestTable
 from router.core.namespaces import Namespaces
+from router.core.retention import blank
 from shared.messages.answers import HistoryPage, Recovered
 from shared.messages.deliveries import ReplayEnded, TopicDelivery
-from shared.messages.envelopes import HistoryAsked, RecoveryAsked, ReplayAsked, Sender
-from shared.messages.records import Published
+from shared.messages.envelopes import EraseUser, HistoryAsked, RecoveryAsked, ReplayAsked, Sender
+from shared.messages.records import Published, UserErased
+from shared.recent import Recent
 from shared.topics.pattern import parse_pattern
 
 MAX_HELD = 10_000
+MAX_ERASED = 10_000
 MARGIN_MS = 60_000
 """By how much clocks may differ when older messages are looked for."""
 
-Query: TypeAlias = HistoryAsked | RecoveryAsked | ReplayAsked
+Query: TypeAlias = HistoryAsked | RecoveryAsked | ReplayAsked | EraseUser
 
 
 class Queries:
@@ -27,6 +30,8 @@ class Queries:
         self._namespaces = namespaces
         self._older: History | None = None
         self._held: list[tuple[Sender, str, Query]] = []
+        self.erased: Recent[str, UserErased] = Recent(MAX_ERASED)
+        """Users of whom the log may still hold what they said."""
 
     @property
     def ready(self) -> bool:
@@ -45,8 +50,12 @@ class Queries:
 
     def replay_older(self, published: Published) -> None:
         """Take in a message from before the last checkpoint."""
-        if self._older is not None:
-            self._older.append(published, published.sent_at_ms)
+        if self._older is None:
+            return
+        erased = self.erased.get(published.from_user)
+        if erased is not None and published.serial <= erased.serial:
+            published = blank(published)
+        self._older.append(published, published.sent_at_ms)
 
     def filled(self) -> list[tuple[Sender, str, Query]]:
         """Make the history whole; return what was asked meanwhile."""
@@ -59,6 +68,18 @@ class Queries:
         """Keep a question for later; there is a bound, and whoever asked will give up anyway."""
         if len(self._held) < MAX_HELD:
             self._held.append((sender, answers, command))
+
+    def erase(self, erased: UserErased) -> int:
+        """Drop what a user has said; return how many messages."""
+        self.erased.put(erased.user_id, erased)
+        return self.history.erase(erased.user_id, erased.serial)
+
+    def sweep(self, now_ms: int) -> None:
+        """Let go what history may not hold any longer."""
+        self.history.sweep(now_ms)
+        over_ms = now_ms - self._namespaces.longest_ms - MARGIN_MS
+        for user_id in [one for one, erased in self.erased.items() if erased.at_ms < over_ms]:
+            del self.erased[user_id]
 
     def answer(self, command: HistoryAsked | RecoveryAsked, now_ms: int) -> HistoryPage | Recovered:
         """Answer a client's question (H1, H3)."""

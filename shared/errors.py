@@ -7,7 +7,9 @@ ServiceError                 500
 ├── Unauthorized             401, close 4401
 ├── TokenRefused             401    the connection goes on with the token it has
 ├── Forbidden                403
-│   └── OriginRefused        403, close 4403
+│   ├── OriginRefused        403, close 4403
+│   ├── Revoked              403, close 4403
+│   └── Disconnected         403, close 4409
 ├── NotFound                 404
 ├── Unavailable              503
 │   ├── BrokerUnavailable    503
@@ -83,6 +85,18 @@ class OriginRefused(Forbidden):
     """Pages of this origin may not connect."""
 
     close_code = 4403
+
+
+class Revoked(Forbidden):
+    """The token is good no more; do not come back with it."""
+
+    close_code = 4403
+
+
+class Disconnected(Forbidden):
+    """An administrator has ended the connection."""
+
+    close_code = 4409
 
 
 class NotFound(ServiceError):

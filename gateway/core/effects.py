@@ -96,6 +96,14 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Query:
+    """Ask who is online, or subscribed (P3)."""
+
+    body: client.PresenceQuery
+    id: str | None
+
+
+@dataclass(frozen=True)
 class Confirm:
     """The client has these direct messages (R2)."""
 
@@ -121,5 +129,5 @@ class Several:
 
 
 Effect: TypeAlias = (
-    Respond | Fail | Join | Leave | Publish | Send | Show | Look | Confirm | Renew | Several
+    Respond | Fail | Join | Leave | Publish | Send | Show | Look | Query | Confirm | Renew | Several
 )

@@ -8,7 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shared.messages.deliveries import DeliveryBatch, ReplayEnded, TopicDelivery
+from shared.messages.deliveries import (
+    DeliveryBatch,
+    ReplayEnded,
+    SubscribersWanted,
+    TopicDelivery,
+)
 from shared.messages.envelopes import ReplayAsked
 
 MAX_HELD = 10_000
@@ -20,7 +25,7 @@ PATIENCE = 10.0
 While nothing is held, the replay may take its time: nobody may be there to answer.
 """
 
-Item = TopicDelivery | ReplayEnded
+Item = TopicDelivery | ReplayEnded | SubscribersWanted
 
 
 @dataclass
@@ -110,6 +115,8 @@ class Gaps:
 
     def _put(self, track: Track, item: Item, arrival: Arrival, now: float) -> None:
         match item:
+            case SubscribersWanted():
+                pass  # no delivery, but it counts
             case ReplayEnded():
                 if track.waits and item.ask == track.asks:
                     arrival.lost += item.lost

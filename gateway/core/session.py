@@ -15,6 +15,7 @@ from gateway.core.effects import (
     Leave,
     Look,
     Publish,
+    Query,
     Renew,
     Respond,
     Send,
@@ -26,7 +27,14 @@ from gateway.core.identity import Identity, Right
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
 from shared.messages import client, frames
-from shared.topics.pattern import contains, has_wildcard, is_reserved, parse_pattern, parse_topic
+from shared.topics.pattern import (
+    contains,
+    has_wildcard,
+    is_reserved,
+    parse_pattern,
+    parse_topic,
+    user_word,
+)
 
 MAX_TOPICS = 100
 """Topics in one request (T8)."""
@@ -133,6 +141,8 @@ class Session:
                 return Confirm(message_ids, Reply(_ok(command)))
             case client.History() as body:
                 return self._look(body, command.id, f"history_{mint}")
+            case client.PresenceQuery() as body:
+                return self._query(body, command.id)
             case client.Batch(operations=operations):
                 return Several([bytes(one) for one in operations], command.id)
             case client.Authenticate(token=token):
@@ -230,6 +240,22 @@ class Session:
         _check_granted(self.identity, body.topic)
         self.identity.grants.require("history", words)
         return Look(body, command_id, ask)
+
+    def _query(self, body: client.PresenceQuery, command_id: str | None) -> Query:
+        if bool(body.users) == (body.topic is not None):
+            reason = "give either users or a topic"
+            raise BadRequest(f"data: {reason}", field="data", reason=reason)
+        for user_id in body.users:
+            self.identity.grants.require("presence", ("presence", user_word(user_id)))
+        if body.topic is not None:
+            try:
+                parse_topic(body.topic)
+            except BadRequest as error:
+                error.details["field"] = "data.topic"
+                raise
+            _check_granted(self.identity, body.topic)
+            self.identity.grants.require("presence", ("presence", "*"))
+        return Query(body, command_id)
 
     # ---- messages --------------------------------------------------------------------------------
 

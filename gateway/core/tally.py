@@ -1,8 +1,17 @@
 """PURE: adding up what the owner and the nodes say about one command (A5)."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from shared.messages.answers import Answer, DirectReceipt, Located, Receipt, Routed, Stored
+from shared.messages.answers import (
+    Answer,
+    DirectReceipt,
+    Located,
+    Receipt,
+    Routed,
+    Stored,
+    Subscribers,
+)
 
 
 @dataclass
@@ -17,6 +26,9 @@ class Tally:
     stored: Stored | None = None
     receipts: dict[str, int] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
+    subscribers: Counter[str] = field(default_factory=Counter)
+    """By user: how many of their connections want the topic that was asked about (P3)."""
+
     pending: bool = False
     """Whether some connection has the direct message and has not confirmed it (R2)."""
 
@@ -31,6 +43,9 @@ class Tally:
                 self.stored, self.message_id = answer, answer.message_id
             case Receipt():
                 self.receipts[answer.node_id] = answer.recipients
+            case Subscribers():
+                self.receipts[answer.node_id] = sum(answer.users.values())
+                self.subscribers.update(answer.users)
             case DirectReceipt(pending=True):
                 self.pending = True
             case DirectReceipt():

@@ -126,6 +126,13 @@ class Mailboxes:
                 self._remove(box, message_id)
         self._tidy(user_id)
 
+    def erase(self, user_id: str) -> int:
+        """Drop what waits for a user and what waits from them; return how many messages."""
+        doomed = [one for one in self if user_id in {one.target_user, one.from_user}]
+        for entry in doomed:
+            self.remove(entry.target_user, [entry.message_id])
+        return len(doomed)
+
     def stayed(self, user_id: str, message_id: str) -> None:
         """Learn that a message could not be handed over."""
         self._leaving.get(user_id, set()).discard(message_id)

@@ -117,6 +117,10 @@ class History:
         for topic in self.held.topics():
             self._trim(topic, now_ms)
 
+    def erase(self, user_id: str, serial: int) -> int:
+        """Drop what a user has said up to a serial, lacked by nobody; return how many messages."""
+        return self.held.blank(user_id, serial)
+
     # ---- answering -------------------------------------------------------------------------------
 
     def find(self, topic: str, message_id: str) -> Published | None:

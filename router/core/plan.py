@@ -1,6 +1,7 @@
 """PURE: whom a broadcast goes to. Unsure means send everything."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from router.core.interest_table import InterestTable
@@ -20,19 +21,30 @@ class Plan:
 def plan(
     command: RouteBroadcast, table: InterestTable, alive: Mapping[str, Sender], serial: int = 0
 ) -> Plan:
-    """Decide whom a broadcast goes to; one that was kept before, under ``serial``, again.
+    """Decide whom a broadcast goes to; one that was kept before, under ``serial``, again."""
+    if command.audience is not None:
+        return addressed(alive.keys(), alive)
+    if command.only_node:
+        return addressed({command.only_node}, alive)
+    return addressed(interested(command.topic, table, alive, serial), alive)
+
+
+def interested(
+    topic: str, table: InterestTable, alive: Mapping[str, Sender], serial: int = 0
+) -> AbstractSet[str]:
+    """Return the nodes that want a topic, or may: what was kept under ``serial``, again.
 
     A node that has not reported its interest in this reign gets everything, for it filters
     anyway. A node whose interest came after a message has no claim to its repeat, which would
     follow what was said since.
     """
-    if command.only_node:
-        nodes = {command.only_node} & alive.keys()
-    else:
-        topic, unreported = command.topic, alive.keys() - table.reported
-        wanting = table.wanted_at(topic, serial) if serial else table.wanted_by(topic)
-        nodes = (wanting & alive.keys()) | unreported
-    ordered = tuple(sorted(nodes))
+    wanting = table.wanted_at(topic, serial) if serial else table.wanted_by(topic)
+    return wanting | (alive.keys() - table.reported)
+
+
+def addressed(nodes: AbstractSet[str], alive: Mapping[str, Sender]) -> Plan:
+    """Return the plan for those of the nodes that live."""
+    ordered = tuple(sorted(nodes & alive.keys()))
     return Plan(tuple(inbox_of(alive[node]) for node in ordered), ordered)
 
 

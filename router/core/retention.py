@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from msgspec.structs import replace
+
 from shared.messages.records import HistoryReached, Published, TopicReached
 from shared.topics.pattern import contains, has_wildcard
 
@@ -251,6 +253,24 @@ class Held:
         while topic in self._by_topic:
             self.drop(topic)
 
+    def blank(self, user_id: str, serial: int) -> int:
+        """Empty what a user has said up to a serial; return how many messages that were.
+
+        They keep their places, for offsets have no gap.
+        """
+        said = [
+            (shelf, at, message)
+            for shelf in self._by_topic.values()
+            for at, message in enumerate(shelf.messages)
+            if message.from_user == user_id and message.serial <= serial
+        ]
+        for shelf, at, message in said:
+            shelf.messages[at] = self._by_serial[message.serial] = blank(message)
+            shelf.size -= size_of(message)
+            self.size -= size_of(message)
+            self._by_id.pop((message.topic, message.message_id), None)
+        return len(said)
+
     def find(self, topic: str, message_id: str) -> Published | None:
         """Return the message with this id; the last one, if it was published twice."""
         return self._by_id.get((topic, message_id))
@@ -288,6 +308,11 @@ FRAME_BYTES = 400
 def size_of(message: Published) -> int:
     """Return the bytes that a message counts for."""
     return len(message.payload) + len(message.metadata)
+
+
+def blank(message: Published) -> Published:
+    """Return the empty place of a message, which is given to nobody: its time is over."""
+    return replace(message, message_id="", payload=b"", metadata=b"", from_user="", ttl=0.0)
 
 
 def fitting(messages: Iterable[Published], max_bytes: int) -> tuple[list[Published], bool]:

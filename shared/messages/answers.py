@@ -71,4 +71,52 @@ class Recovered(Struct, tag=36, array_like=True):
     messages: list[TopicDelivery]
 
 
-Answer: TypeAlias = Routed | Receipt | Located | DirectReceipt | Stored | HistoryPage | Recovered
+class Subscribers(Struct, tag=37, array_like=True):
+    """Who is subscribed to a topic on this node: users, and how many of their connections."""
+
+    ask: str
+    node_id: str
+    users: dict[str, int]
+
+
+class Seen(Struct, array_like=True):
+    """How a user is to be seen; ``offline`` is one of whom nothing is known."""
+
+    user_id: str
+    status: str
+    last_seen_ms: int
+    metadata: bytes
+    """A JSON object."""
+
+    connections: dict[str, str]
+    """By id: the node that holds it."""
+
+
+class People(Struct, tag=38, array_like=True):
+    """How the users are to be seen that were asked for."""
+
+    ask: str
+    people: list[Seen]
+    complete: bool
+    """False if a node that lives has not reported its connections yet."""
+
+
+class Erased(Struct, tag=39, array_like=True):
+    """So many messages of a user were dropped."""
+
+    ask: str
+    messages: int
+
+
+Answer: TypeAlias = (
+    Routed
+    | Receipt
+    | Located
+    | DirectReceipt
+    | Stored
+    | HistoryPage
+    | Recovered
+    | Subscribers
+    | People
+    | Erased
+)

@@ -82,6 +82,13 @@ class History(Struct):
     reverse: bool = False
 
 
+class PresenceQuery(Struct):
+    """Asks who is online of some users, or who is subscribed to a topic: one of the two (P3)."""
+
+    users: Annotated[list[PrintableId], Meta(max_length=100)] = []
+    topic: str | None = None
+
+
 class Ack(Struct):
     """Confirms direct messages (R2)."""
 
@@ -110,6 +117,7 @@ Body: TypeAlias = (
     | Ping
     | Pong
     | Presence
+    | PresenceQuery
     | Subscribe
     | Unsubscribe
 )
@@ -124,6 +132,7 @@ BODIES: dict[str, type[Body]] = {
         Broadcast,
         DirectMessage,
         Presence,
+        PresenceQuery,
         Authenticate,
         History,
         Ack,
@@ -131,7 +140,7 @@ BODIES: dict[str, type[Body]] = {
     )
 }
 
-SERVER_ONLY = frozenset({"AuthStatus", "Error", "Notification", "Status"})
+SERVER_ONLY = frozenset({"AuthStatus", "Error", "Notification", "PresenceState", "Status"})
 
 FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})
 """Headers that are obeyed and not delivered (X3)."""

@@ -9,8 +9,10 @@ from shared.messages.answers import Answer
 from shared.messages.deliveries import (
     DeliveryBatch,
     DirectDelivery,
+    Dismissal,
     ReplayEnded,
     SettleAsked,
+    SubscribersWanted,
     TopicDelivery,
 )
 from shared.messages.envelopes import CommandBatch, PresenceCommand, RouterCommand
@@ -32,11 +34,11 @@ COMMAND_BATCH: "msgspec.msgpack.Decoder[CommandBatch]" = _decoder(CommandBatch)
 DELIVERY_BATCH: "msgspec.msgpack.Decoder[DeliveryBatch]" = _decoder(DeliveryBatch)
 ROUTER_COMMAND: "msgspec.msgpack.Decoder[RouterCommand]" = _decoder(RouterCommand)
 PRESENCE_COMMAND: "msgspec.msgpack.Decoder[PresenceCommand]" = _decoder(PresenceCommand)
-TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery | ReplayEnded]" = _decoder(
-    TopicDelivery | ReplayEnded
+TOPIC_DELIVERY: "msgspec.msgpack.Decoder[TopicDelivery | ReplayEnded | SubscribersWanted]" = (
+    _decoder(TopicDelivery | ReplayEnded | SubscribersWanted)
 )
-DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery | SettleAsked]" = _decoder(
-    DirectDelivery | SettleAsked
+DIRECT_DELIVERY: "msgspec.msgpack.Decoder[DirectDelivery | SettleAsked | Dismissal]" = _decoder(
+    DirectDelivery | SettleAsked | Dismissal
 )
 ANSWERS: "msgspec.msgpack.Decoder[list[Answer]]" = _decoder(list[Answer])
 LOG_BATCH: "msgspec.msgpack.Decoder[LogBatch]" = _decoder(LogBatch)

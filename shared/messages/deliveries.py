@@ -45,6 +45,36 @@ class SettleAsked(Struct, tag=23, array_like=True):
     """The user is elsewhere, too: hand back also what waits for a client here."""
 
 
+class Dismissal(Struct, tag=25, array_like=True):
+    """Connections of a user that are to be ended."""
+
+    user_id: str
+    revoked: bool
+    """Whether their tokens are good no more, so that they need not come back (S5)."""
+
+    connection_id: str = ""
+    """Only this one; empty for all of the user's."""
+
+    ask: str = ""
+    report_to: str = ""
+    """The answers queue that waits for the receipt; empty if none does."""
+
+
+class SubscribersWanted(Struct, tag=24, array_like=True):
+    """Say who is subscribed to a topic on this node (P3)."""
+
+    topic: str
+    ask: str
+    report_to: str
+
+
+class Audience(Struct, array_like=True):
+    """Whom a notification is for, on every node; all connections if nothing is listed (X5)."""
+
+    topics: list[str] = []
+    connections: list[str] = []
+
+
 class TopicDelivery(Struct, tag=21, array_like=True):
     """A message for those connections of a node that want its topic."""
 
@@ -73,6 +103,9 @@ class TopicDelivery(Struct, tag=21, array_like=True):
     replayed: bool = False
     low: bool = False
     """Shed first under back-pressure (X3)."""
+
+    audience: Audience | None = None
+    """For these, and not for who wants the topic."""
 
 
 class ReplayEnded(Struct, tag=22, array_like=True):

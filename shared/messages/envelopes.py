@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
-from shared.messages.deliveries import DirectDelivery
+from shared.messages.deliveries import Audience, DirectDelivery
 from shared.messages.forms import Form
 
 # ---- who speaks ----------------------------------------------------------------------------------
@@ -49,6 +49,9 @@ class RouteBroadcast(Struct, tag=1, array_like=True):
 
     low: bool = False
     """Shed first under back-pressure (X3)."""
+
+    audience: Audience | None = None
+    """Not for who wants the topic, but for these, on every node (X5)."""
 
 
 class InterestGained(Struct, tag=2, array_like=True):
@@ -107,6 +110,20 @@ class ReplayAsked(Struct, tag=7, array_like=True):
     after_serial: int
 
 
+class SubscribersAsked(Struct, tag=8, array_like=True):
+    """Somebody asks who is subscribed to a topic (P3)."""
+
+    ask: str
+    topic: str
+
+
+class EraseUser(Struct, tag=9, array_like=True):
+    """Drop all that is kept of a user: to every partition of both services."""
+
+    ask: str
+    user_id: str
+
+
 # ---- commands and facts for the presence service -------------------------------------------------
 
 
@@ -123,6 +140,8 @@ class RouteDirectMessage(Struct, tag=10, array_like=True):
 
     idempotency_key: str = ""
     form: Form = Form.JSON
+    ask: str = ""
+    """What the answers are about; empty for ``message_id``, which need not be one user's alone."""
 
 
 class Opened(Struct, array_like=True):
@@ -135,6 +154,9 @@ class Opened(Struct, array_like=True):
 
     welcomed: bool = False
     """Whether its Welcome was written, so that its user has been announced."""
+
+    issued_at_ms: int = 0
+    """When its token was issued; 0 if that does not say."""
 
 
 class ConnectionOpened(Struct, tag=11, array_like=True):
@@ -213,6 +235,22 @@ class Settled(Struct, tag=19, array_like=True):
     node_id: str
 
 
+class PeopleAsked(Struct, tag=80, array_like=True):
+    """Somebody asks how users are to be seen, and where they are connected (P3)."""
+
+    ask: str
+    users: list[str]
+
+
+class DisconnectUser(Struct, tag=81, array_like=True):
+    """End all connections of a user."""
+
+    ask: str
+    user_id: str
+    revoke: bool
+    """Whether tokens issued before now are good no more."""
+
+
 RouterCommand: TypeAlias = (
     RouteBroadcast
     | InterestGained
@@ -221,6 +259,8 @@ RouterCommand: TypeAlias = (
     | HistoryAsked
     | RecoveryAsked
     | ReplayAsked
+    | SubscribersAsked
+    | EraseUser
 )
 PresenceCommand: TypeAlias = (
     RouteDirectMessage
@@ -233,6 +273,9 @@ PresenceCommand: TypeAlias = (
     | DirectMessageUndelivered
     | MailboxAsked
     | Settled
+    | PeopleAsked
+    | DisconnectUser
+    | EraseUser
 )
 
 

@@ -7,7 +7,7 @@ import orjson
 from msgspec import Raw
 
 from shared.errors import ServiceError
-from shared.messages.answers import HistoryPage
+from shared.messages.answers import HistoryPage, Seen
 from shared.messages.deliveries import DirectDelivery, TopicDelivery
 from shared.messages.forms import Form
 
@@ -90,10 +90,46 @@ def history(topic: str, page: HistoryPage, command_id: str | None) -> bytes:
     )
 
 
+def person(seen: Seen) -> dict[str, Any]:
+    """Return how a user is to be seen; ``last_seen`` and ``metadata`` only of one who is known."""
+    shown: dict[str, Any] = {"user_id": seen.user_id, "status": seen.status}
+    if seen.last_seen_ms:
+        shown |= moment("last_seen", seen.last_seen_ms)
+        shown["metadata"] = orjson.Fragment(seen.metadata)
+    return {**shown, "connections": len(seen.connections)}
+
+
+def people(seen: list[Seen], *, complete: bool) -> dict[str, Any]:
+    """Return the ``data`` of a ``PresenceState`` about users (P3)."""
+    return {"users": [person(one) for one in seen], "complete": complete}
+
+
+MAX_SUBSCRIBERS = 1000
+"""Users of a topic that are named."""
+
+
+def subscribers(topic: str, users: Mapping[str, int], *, complete: bool) -> dict[str, Any]:
+    """Return the ``data`` of a ``PresenceState`` about a topic: its users' connections (P3)."""
+    named = sorted(users.items())[:MAX_SUBSCRIBERS]
+    return {
+        "topic": topic,
+        "users": [{"user_id": user_id, "connections": count} for user_id, count in named],
+        "connections": sum(users.values()),
+        "complete": complete and len(named) == len(users),
+    }
+
+
+def presence_state(data: dict[str, Any], command_id: str | None) -> bytes:
+    """Return a ``PresenceState`` (P3)."""
+    return _message("PresenceState", data, command_id)
+
+
 def topic_delivery(delivery: TopicDelivery) -> bytes:
     """Return the ``Broadcast``, or ``Presence``, that every receiver is written."""
     if delivery.form is Form.PRESENCE:
         return b'{"type":"Presence","data":' + delivery.payload + b"}"
+    if delivery.form is Form.NOTIFICATION:
+        return _notification(delivery.payload)
     server: dict[str, Any] = {
         **moment("sent_at", delivery.sent_at_ms),
         "message_id": delivery.message_id,
@@ -113,10 +149,14 @@ def topic_delivery(delivery: TopicDelivery) -> bytes:
     )
 
 
+def _notification(data: bytes) -> bytes:
+    return b'{"type":"Notification","data":' + data + b"}"
+
+
 def direct_delivery(delivery: DirectDelivery) -> bytes:
     """Return the ``DirectMessage``, or ``Notification``, that all connections are written."""
     if delivery.form is Form.NOTIFICATION:
-        return b'{"type":"Notification","data":' + delivery.payload + b"}"
+        return _notification(delivery.payload)
     server: dict[str, Any] = {
         **moment("sent_at", delivery.sent_at_ms),
         "message_id": delivery.message_id,

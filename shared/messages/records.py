@@ -119,6 +119,16 @@ class HistoryReached(Struct, frozen=True, tag=63, array_like=True):
     """When the last message was sent on a topic that is forgotten; 0 if none is."""
 
 
+class UserErased(Struct, frozen=True, tag=57, array_like=True):
+    """All that was kept of a user up to here is dropped."""
+
+    user_id: str
+    serial: int
+    """How far the partition had come then."""
+
+    at_ms: int
+
+
 class NumberReached(Struct, frozen=True, tag=64, array_like=True):
     """The highest number of a process that was carried out."""
 
@@ -152,6 +162,13 @@ class Announced(Struct, frozen=True, tag=72, array_like=True):
     last_seen_ms: int
     claims: bytes
     set_by_client: bytes
+
+
+class Revoked(Struct, frozen=True, tag=73, array_like=True):
+    """Tokens of a user that were issued before this moment are good no more."""
+
+    user_id: str
+    before_ms: int
 
 
 class LogBatch(Struct, array_like=True):
@@ -190,4 +207,6 @@ Record: TypeAlias = (
     | Kept
     | Drained
     | Announced
+    | UserErased
+    | Revoked
 )

@@ -26,6 +26,11 @@ class IdempotencyKeys:
         """Remember what was done under this key."""
         self._kept.put((used.user_id, used.key), used)
 
+    def forget(self, user_id: str) -> None:
+        """Forget what was done for a user."""
+        for user, key in [one for one in self._kept if one[0] == user_id]:
+            del self._kept[user, key]
+
     def __iter__(self) -> Iterator[KeyUsed]:
         return iter(self._kept.values())
 

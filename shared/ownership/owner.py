@@ -13,6 +13,7 @@ from shared.messages.records import (
     NumberReached,
     Parted,
     Record,
+    UserErased,
 )
 from shared.ownership.effects import Effects
 from shared.ownership.idempotency import IdempotencyKeys
@@ -66,6 +67,8 @@ class PartitionOwner(Generic[Given]):
                 self._counted(record.process, record.number)
             case KeyUsed():
                 self.keys.keep(record)
+            case UserErased():
+                self.keys.forget(record.user_id)
 
     def checkpoint(self) -> Iterator[bytes]:
         """Yield the records that rebuild what both services know; see ``Owner``."""

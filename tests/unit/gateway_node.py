@@ -138,7 +138,7 @@ class GatewayNode:
 
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry, lambda: 0)
-        self.fanout = Fanout(self.subscriptions, metrics)
+        self.fanout = Fanout(self.subscriptions, self.connections, metrics)
         uplink: Any = self.uplink
         self.directs = Directs(node_id, self.connections, uplink, self.receipts, metrics)
         self.downlink = Downlink(

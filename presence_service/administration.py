@@ -1,0 +1,109 @@
+"""What back ends ask about users, and do to them: the part of the owner that obeys operators."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from presence_service.core.mailbox import Limits
+from presence_service.core.revocations import Revocations
+from presence_service.mail import MailOwner, direct_queue
+from shared.messages import codec
+from shared.messages.answers import Erased, People, Routed, Seen
+from shared.messages.deliveries import Dismissal
+from shared.messages.envelopes import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionsReport,
+    DisconnectUser,
+    EraseUser,
+    Opened,
+    PeopleAsked,
+    Sender,
+)
+from shared.messages.records import Record, Revoked, UserErased
+from shared.ownership.leases import Leases
+
+Administrative: TypeAlias = PeopleAsked | DisconnectUser | EraseUser
+
+
+class AdministeredOwner(MailOwner):
+    """Tells where users are, sends them away, keeps out whose token is revoked, erases them."""
+
+    def __init__(self, leases: Leases, limits: Limits) -> None:
+        super().__init__(leases, limits)
+        self.revocations = Revocations()
+
+    def replay(self, record: Record) -> None:
+        """Learn what an earlier owner wrote; see ``Owner``."""
+        match record:
+            case Revoked():
+                self.revocations.note(record)
+            case UserErased():
+                self.mailboxes.erase(record.user_id)
+                super().replay(record)
+            case _:
+                super().replay(record)
+
+    def checkpoint(self) -> Iterator[bytes]:
+        """Yield the records that rebuild the present state; see ``Owner``."""
+        yield from super().checkpoint()
+        for revoked in self.revocations:
+            yield codec.encode(revoked)
+
+    def _administer(self, answers: str, command: Administrative, now_ms: int) -> None:
+        """Obey; to do so twice does no harm."""
+        match command:
+            case PeopleAsked():
+                people = [self._seen(user_id) for user_id in command.users]
+                answer: People | Routed | Erased = People(command.ask, people, not self._unsure)
+            case DisconnectUser():
+                answer = self._disconnect(answers, command, now_ms)
+            case EraseUser():
+                messages = self.mailboxes.erase(command.user_id)
+                self._write(UserErased(command.user_id, self.serial, now_ms))
+                answer = Erased(command.ask, messages)
+        self._effects.answers[answers].append(codec.encode(answer))
+
+    def _seen(self, user_id: str) -> Seen:
+        person = self.directory.people.get(user_id)
+        if person is None:
+            return Seen(user_id, "offline", 0, b"{}", {})
+        where = {one: sender.node_id for one, sender in person.connections.items()}
+        return Seen(user_id, person.status, person.last_seen_ms, person.metadata, where)
+
+    def _disconnect(self, answers: str, command: DisconnectUser, now_ms: int) -> Routed:
+        """Have every node that holds the user, or may, end the connections."""
+        if command.revoke:
+            self._write(Revoked(command.user_id, now_ms))
+        alive = self._leases.alive
+        known = self.directory.nodes_of(command.user_id) | (alive.keys() - self.directory.reported)
+        nodes = sorted(known & alive.keys())
+        dismissal = Dismissal(command.user_id, command.revoke, ask=command.ask, report_to=answers)
+        for node_id in nodes:
+            self._dismiss(alive[node_id], dismissal)
+        return Routed(command.ask, command.ask, nodes, complete=True)
+
+    def _dismiss(self, sender: Sender, dismissal: Dismissal) -> None:
+        self._effects.deliveries[direct_queue(sender)].append(codec.encode(dismissal))
+
+    def _note(
+        self,
+        sender: Sender,
+        fact: ConnectionOpened | ConnectionClosed | ConnectionsReport,
+        now_ms: int,
+    ) -> None:
+        """Take note of connections, but for those that come with a revoked token."""
+        match fact:
+            case ConnectionOpened() if self._turned_away(sender, fact.connection):
+                return
+            case ConnectionsReport():
+                welcome = [one for one in fact.connections if not self._turned_away(sender, one)]
+                fact = replace(fact, connections=welcome)
+        super()._note(sender, fact, now_ms)
+
+    def _turned_away(self, sender: Sender, opened: Opened) -> bool:
+        if not self.revocations.cover(opened):
+            return False
+        self._dismiss(sender, Dismissal(opened.user_id, True, opened.connection_id))
+        return True
