@@ -1,6 +1,7 @@
 """PURE: every message, as a value.
 
 client      what clients send, checked
+checks      what holds for the JSON of every client
 frames      what clients get, as JSON bytes
 envelopes   what gateways tell owners
 deliveries  what owners hand to nodes

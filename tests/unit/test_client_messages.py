@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import BadRequest, Forbidden, ServiceError
-from shared.messages import client, frames
-from shared.messages.client import Command, Headers, parse
+from shared.messages import checks, client, frames
+from shared.messages.checks import Headers
+from shared.messages.client import Command, parse
 
 PING = '{"type":"Ping","data":{}'
 
@@ -346,9 +347,9 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_nesting_is_counted_as_a_parser_would(value):
-    counted = client.nesting(json.dumps(value).encode())
+    counted = checks.nesting(json.dumps(value).encode())
 
-    assert counted == depth_of(value) or depth_of(value) <= counted <= client.MAX_DEPTH
+    assert counted == depth_of(value) or depth_of(value) <= counted <= checks.MAX_DEPTH
 
 
 # ---- anything at all -----------------------------------------------------------------------------
@@ -414,7 +415,7 @@ def test_what_it_costs_to_look_at_a_hostile_frame_grows_no_faster_than_the_frame
         frame = b"[" * 33 + b'"' + rb"\"" * (size // 2)
         began = time.process_time()
         for _ in range(20):
-            client.nesting(frame)
+            checks.nesting(frame)
         return time.process_time() - began
 
     cost(1024)

@@ -1,0 +1,159 @@
+"""What holds for the JSON of every client, whatever message it is in (A8, X3, X7)."""
+
+import re
+import sys
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from shared.errors import BadRequest
+
+MAX_DEPTH = 32
+
+Whole = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number that a double holds exactly (X7)."""
+
+PrintableId = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})
+"""Headers that are obeyed and not delivered (X3)."""
+
+OURS = frozenset(
+    {
+        "client_timestamp",
+        "epoch",
+        "from_user",
+        "message_id",
+        "offset",
+        "queued",
+        "replayed",
+        "sent_at",
+        "sent_at_ms",
+    }
+)
+"""Keys of a delivered ``data.metadata`` that only the server writes (X3)."""
+
+
+class Headers(Struct):
+    """The headers of a message that the server reads (X3)."""
+
+    ttl: Annotated[float, Meta(ge=0)] | None = None
+    priority: Literal["low", "normal", "high"] = "normal"
+    echo: bool = True
+    idempotency_key: PrintableId | None = None
+
+
+def absent(raw: Raw) -> bool:
+    """Whether a field is not there, or ``null``, which means the same."""
+    return bytes(raw) in {b"", b"null"}
+
+
+def check_depth(text: bytes, *, at: str) -> None:
+    """Check that arrays and objects are not nested too deep.
+
+    Raises:
+        BadRequest: they are.
+    """
+    if nesting(text) > MAX_DEPTH:
+        reason = f"nested deeper than {MAX_DEPTH} levels"
+        raise BadRequest(f"{at}: {reason}", field=at, reason=reason, limit=MAX_DEPTH)
+
+
+def read_id(raw: Raw, *, at: str = "id") -> str | None:
+    """Return the client's name for its message, if it has given one (A8).
+
+    Raises:
+        BadRequest: it is none.
+    """
+    if absent(raw):
+        return None
+    found: str = convert(bytes(raw), PrintableId, at=at)
+    check_printable(found, at=at)
+    return found
+
+
+def check_printable(text: str, *, at: str) -> None:
+    """Check that a name can be shown.
+
+    Raises:
+        BadRequest: it cannot.
+    """
+    if not text.isprintable():
+        raise BadRequest(f"{at}: not printable", field=at, reason="not printable")
+
+
+def read_headers(metadata: Raw, timestamp: Raw, *, inside: str = "") -> tuple[Headers, bytes]:
+    """Return the headers that are obeyed; and those to deliver, as JSON members (X3).
+
+    ``inside`` is what holds the two fields, ``header.``, for errors.
+
+    Raises:
+        BadRequest: one that the server reads is wrong.
+    """
+    headers, kept = Headers(), {}
+    if not absent(metadata):
+        at = f"{inside}metadata"
+        headers = convert(bytes(metadata), Headers, at=at)
+        if headers.idempotency_key is not None:
+            check_printable(headers.idempotency_key, at=f"{at}.idempotency_key")
+        members = convert(bytes(metadata), dict[str, Raw], at=at)
+        if headers.ttl is not None:
+            _check_number(members["ttl"], at=f"{at}.ttl")
+        kept = {name: members[name] for name in members if name not in FOR_THE_SERVER | OURS}
+    if not absent(timestamp):
+        _check_number(timestamp, at=f"{inside}timestamp")
+        kept["client_timestamp"] = timestamp
+    return headers, b",".join(
+        msgspec.json.encode(name) + b":" + bytes(value) for name, value in kept.items()
+    )
+
+
+def _check_number(raw: Raw, *, at: str) -> None:
+    """Refuse a number that a double cannot hold exactly (X7)."""
+    number = convert(bytes(raw), int | float, at=at)
+    if isinstance(number, int) and (
+        abs(number) > sys.float_info.max or int(float(number)) != number
+    ):
+        reason = "no double holds this number exactly"
+        raise BadRequest(f"{at}: {reason}", field=at, reason=reason)
+
+
+def convert(raw: bytes, kind: Any, *, at: str) -> Any:
+    """Decode JSON into ``kind``.
+
+    Raises:
+        BadRequest: it does not fit; ``details`` name the ``field``, below ``at``, and the
+            ``reason``.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        where = (at + place.rstrip("`")).lstrip(".")
+        missing = re.search(r"missing required field `(\w+)`", reason)
+        if missing:
+            where = f"{where}.{missing[1]}".lstrip(".")
+        raise BadRequest(
+            f"{where or 'message'}: {reason}", field=where or "message", reason=reason
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("Not JSON", field=at or "message", reason=str(error)) from error
+
+
+# Possessive, and an open string ends with the text: no input makes it look twice at a byte.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def nesting(frame: bytes) -> int:
+    """Return how deep arrays and objects are nested, at most; the text need not be valid JSON."""
+    opened = frame.count(b"[") + frame.count(b"{")
+    if opened <= MAX_DEPTH:
+        return opened  # an upper bound, found without a scan, that is all the caller needs
+    depth = deepest = 0
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", frame)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
