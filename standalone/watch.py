@@ -11,8 +11,9 @@ from shared.broker.ports import Arrived, raise_when_lost
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
+from shared.overview import Overview
 from shared.settings import load
-from standalone.overview import Overview
+from standalone.table import cluster_table
 
 FIRST_LOOK_SECONDS = 2.5
 """Everybody speaks once a second, and a rate needs two words."""
@@ -53,12 +54,17 @@ async def _watch(url: str, *, once: bool) -> None:
             await asyncio.sleep(FIRST_LOOK_SECONDS)
             while not once:
                 click.clear()
-                click.echo(overview.table(time.monotonic()))
+                _show(overview)
                 await asyncio.sleep(1)
-            click.echo(overview.table(time.monotonic()))
+            _show(overview)
             for task in tasks:
                 task.cancel()
     except* BrokerUnavailable as errors:
         raise BrokerUnavailable(str(errors.exceptions[0])) from errors
     finally:
         await connection.close()
+
+
+def _show(overview: Overview) -> None:
+    now = time.monotonic()
+    click.echo(cluster_table(overview.processes(now), now))

@@ -17,6 +17,7 @@ PURE = (
     "shared/topics/",
     "shared/partitions.py",
     "shared/recent.py",
+    "shared/overview.py",
     "shared/ownership/leases.py",
     "shared/ownership/peers.py",
     "shared/ownership/effects.py",

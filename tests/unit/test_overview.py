@@ -1,12 +1,15 @@
-"""The table of ``realtime cluster``: standalone/overview.py."""
+"""Who is in the cluster, and its table: shared/overview.py, standalone/table.py."""
 
 from shared.messages.news import Heartbeat, Lease, LeaseEnded
-from standalone.overview import COLUMNS, Overview
+from shared.overview import Overview
+from standalone.table import COLUMNS, cluster_table
 from tests.unit.builders import life
 
 
 def rows(overview: Overview, now: float) -> list[list[str]]:
-    heads, *lines = [line.split() for line in overview.table(now).splitlines()]
+    heads, *lines = [
+        line.split() for line in cluster_table(overview.processes(now), now).splitlines()
+    ]
     assert heads == list(COLUMNS)
     return lines
 

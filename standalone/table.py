@@ -1,0 +1,39 @@
+"""PURE: text in aligned columns; the table of ``realtime cluster``."""
+
+from collections.abc import Iterable, Sequence
+
+from shared.overview import GATEWAY, Process
+
+SILENT_SECONDS = 5.0
+"""After so long without a word a line is marked."""
+
+COLUMNS = ("NODE", "ROLE", "CONNECTIONS", "PARTITIONS", "IN/S", "OUT/S", "SEEN")
+
+
+def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a line for the heads and one for each row, in columns."""
+    lines = [heads, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def cluster_table(processes: Iterable[Process], now: float) -> str:
+    """Return one line for each process; ``now`` is monotonic, in seconds."""
+    return aligned(COLUMNS, [_row(process, now) for process in processes])
+
+
+def _row(process: Process, now: float) -> tuple[str, ...]:
+    silent, is_gateway = now - process.seen_at, process.role == GATEWAY
+    all_seats = len(process.serves) + len(process.stands_by)
+    return (
+        process.node,
+        process.role,
+        str(process.connections) if is_gateway else "",
+        "" if is_gateway else f"{len(process.serves)} of {all_seats}",
+        f"{process.taken_rate:.0f}",
+        f"{process.given_rate:.0f}" if is_gateway else "",
+        "now" if silent < SILENT_SECONDS else f"{silent:.0f} s ago",
+    )
