@@ -1,25 +1,22 @@
 """``python -m gateway``: one gateway over RabbitMQ."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from gateway.app import listening, make_node, run_node
+from gateway.app import admin_pages, listening, make_node, run_node
 from shared.broker.rabbitmq import RabbitMQBroker
-from shared.process.run import Ready, background, run
+from shared.process.run import Service, background, run
 from shared.settings import Settings
 
 
 @asynccontextmanager
-async def serve(
-    settings: Settings, registry: CollectorRegistry
-) -> AsyncIterator[tuple[Ready, "asyncio.Future[None]"]]:
+async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
     """Start the gateway."""
     node = make_node(settings, RabbitMQBroker(settings.amqp_url), registry)
     async with background(run_node(node)) as running, listening(node):
-        yield (lambda: node.membership.ready), running
+        yield Service(lambda: node.membership.ready, running, admin_pages(node))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.answers import Answers
+from gateway.api.server import MAX_BODY_BYTES, add_api
 from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
@@ -30,6 +31,7 @@ from shared.broker.ports import Broker
 from shared.clock import wall_clock_ms
 from shared.errors import GoingAway
 from shared.messages import frames
+from shared.process.admin import Pages
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -54,6 +56,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     )
     return Node(
         settings,
+        broker,
         TokenVerifier(settings),
         subscriptions,
         connections,
@@ -68,12 +71,19 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     )
 
 
+def admin_pages(node: Node) -> Pages | None:
+    """Return what adds the API to the admin port, if that is where it is to be."""
+    return (lambda app: add_api(app, node)) if node.settings.api == "admin" else None
+
+
 @asynccontextmanager
 async def listening(node: Node) -> AsyncIterator[int]:
     """Serve clients on ``REALTIME_PORT``; yield the port. At the end every client is sent away."""
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[NODE] = node
     app.router.add_get("/ws", websocket)
+    if node.settings.api == "public":
+        add_api(app, node)
     # No access log: its request line would hold tokens (S1 lets them travel in the query).
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=10, shutdown_timeout=DRAIN_SECONDS

@@ -171,18 +171,17 @@ class Commands:
         tally = await self._node.answers.collect(
             effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
         )
-        command_id = effect.command.id
-        if tally.delivered_to:
-            reply = _delivered(command_id, tally.delivered_to, tally.message_id)
-        elif tally.pending and tally.stored is None:
-            reply = _pending(command_id, tally.message_id)
-        else:  # whatever no node has reported, the broker keeps
-            queued = tally.stored is None or tally.stored.queued
-            reply = self._offline(
-                command_id, effect.body.target_user, tally.message_id, queued=queued
-            )
-            if not queued:
-                return Reply(reply, failed=True)  # not remembered: the same id may be tried again
+        command_id, user_id = effect.command.id, effect.body.target_user
+        match tally.outcome:
+            case "delivered":
+                reply = _delivered(command_id, tally.delivered_to, tally.message_id)
+            case "pending":
+                reply = _pending(command_id, tally.message_id)
+            case "queued":
+                reply = self._offline(command_id, user_id, tally.message_id, queued=True)
+            case "lost":  # not remembered: the same id may be tried again
+                reply = self._offline(command_id, user_id, tally.message_id, queued=False)
+                return Reply(reply, failed=True)
         if command_id is not None:
             effect.attempt.reply = Reply(reply)
         return Reply(reply)

@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.questions import Questions
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
+from shared.broker.ports import Broker
 from shared.settings import Settings
 
 
@@ -22,6 +23,7 @@ class Node:
     """One gateway."""
 
     settings: Settings
+    broker: Broker
     verifier: TokenVerifier
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]

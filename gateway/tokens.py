@@ -46,12 +46,16 @@ class TokenVerifier:
         user_id = claims["sub"]
         if not (0 < len(user_id) <= MAX_USER_ID and user_id.isprintable()):
             raise Unauthorized("The claim sub must be 1 to 128 printable characters", claim="sub")
+        roles = claims.get("roles", [])
+        admin = isinstance(roles, list) and "admin" in roles
+        permissions = claims.get("permissions", self._default_permissions)
         return Identity(
             user_id=user_id,
-            grants=self._grants(claims),
+            grants=ADMIN if admin else Grants.read(permissions),
             expires_at=_instant(claims["exp"]),
             issued_at=_instant(claims["iat"]) if "iat" in claims else None,
             presence=_presence(claims.get("presence", {})),
+            admin=admin,
         )
 
     def renew(self, token: str, user_id: str) -> Identity:
@@ -67,12 +71,6 @@ class TokenVerifier:
         if identity.user_id != user_id:
             raise TokenRefused("The new token is another user's")
         return identity
-
-    def _grants(self, claims: dict[str, object]) -> Grants:
-        roles = claims.get("roles", [])
-        if isinstance(roles, list) and "admin" in roles:
-            return ADMIN
-        return Grants.read(claims.get("permissions", self._default_permissions))
 
 
 def _instant(seconds: float | str) -> float:

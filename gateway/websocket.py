@@ -8,6 +8,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from gateway.conversation import CLOSE_SECONDS, HEARTBEAT_SECONDS, Conversation
 from gateway.core.handshake import Offer, origin_allowed, read_offer
 from gateway.node import Node
+from gateway.responses import refusal
 from shared.errors import OriginRefused, ServiceError, Unauthorized
 from shared.messages import frames
 
@@ -39,10 +40,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         identity = node.verifier.verify(offer.token or "")
     except Unauthorized as error:
         if offer.token is None or "Origin" not in request.headers:
-            return _refusal(error)
+            return refusal(error)
         return await _upgrade_and_close(request, offer, error)
     except ServiceError as error:
-        return _refusal(error)
+        return refusal(error)
     socket = _socket(offer)
     await socket.prepare(request)
     if request.transport is not None:
@@ -77,16 +78,6 @@ def _socket(offer: Offer) -> web.WebSocketResponse:
     if offer.subprotocol:  # aiohttp would read only the first of several header lines
         socket.headers["Sec-WebSocket-Protocol"] = offer.subprotocol
     return socket
-
-
-def _refusal(error: ServiceError) -> web.Response:
-    headers = {"WWW-Authenticate": "Bearer"} if error.reply_code == 401 else {}  # noqa: PLR2004
-    return web.Response(
-        status=error.reply_code,
-        body=frames.error(error),
-        content_type="application/json",
-        headers=headers,
-    )
 
 
 async def _upgrade_and_close(

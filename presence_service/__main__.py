@@ -1,6 +1,5 @@
 """``python -m presence_service``: one presence replica over RabbitMQ."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,18 +7,16 @@ from prometheus_client import CollectorRegistry
 
 from presence_service.app import make_presence
 from shared.broker.rabbitmq import RabbitMQBroker
-from shared.process.run import Ready, background, run
+from shared.process.run import Service, background, run
 from shared.settings import Settings
 
 
 @asynccontextmanager
-async def serve(
-    settings: Settings, registry: CollectorRegistry
-) -> AsyncIterator[tuple[Ready, "asyncio.Future[None]"]]:
+async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
     """Start the presence service."""
     service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry)
     async with background(service.run()) as running:
-        yield (lambda: service.ready), running
+        yield Service(lambda: service.ready, running)
 
 
 if __name__ == "__main__":

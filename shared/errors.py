@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 class ServiceError(Exception):
     """The service met an unexpected fault."""
 
-    reply_code: ClassVar[int] = 500
+    reply_code: int = 500
     close_code: ClassVar[int | None] = None
     retry_after_ms: ClassVar[int | None] = None
 

@@ -91,6 +91,14 @@ class Settings:
     allowed_origins: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
     """Exact origins, comma-separated, ``https://app.example.com``."""
 
+    api: Literal["public", "admin"] = "admin"
+    """Where back ends reach the HTTP API: on ``port``, or only on ``admin_port``; in development
+    on ``port``."""
+
+    api_keys: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
+    """Keys of back ends, comma-separated, at least 32 bytes each; a token with the role ``admin``
+    will do, too."""
+
     default_permissions: Permissions | None = None
     """JSON: what a token without ``permissions`` may do; open in development, else nothing."""
 
@@ -174,6 +182,7 @@ def _completed(values: dict[str, Any]) -> Settings:
         values["node_id"] = f"{name}-{os.getpid()}"
     if development and not values.get("jwt_secret") and not values.get("jwt_public_key"):
         values["jwt_secret"] = development_secret()
+    values.setdefault("api", "public" if development else "admin")
     if not values.get("jwt_algorithms"):
         values["jwt_algorithms"] = ["RS256" if values.get("jwt_public_key") else "HS256"]
     if values.get("default_permissions") is None:
@@ -195,6 +204,8 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.jwt_secret and len(settings.jwt_secret.encode()) < MIN_SECRET_BYTES:
         problems.append(f"REALTIME_JWT_SECRET: must have at least {MIN_SECRET_BYTES} bytes")
+    if any(len(key.encode()) < MIN_SECRET_BYTES for key in settings.api_keys):
+        problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
     if settings.mode == "production":
         if not settings.jwt_secret and not settings.jwt_public_key:
             problems.append("REALTIME_JWT_SECRET: set it or REALTIME_JWT_PUBLIC_KEY in production")

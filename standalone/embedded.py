@@ -6,18 +6,16 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from gateway.app import listening, make_node, run_node
+from gateway.app import admin_pages, listening, make_node, run_node
 from presence_service.app import make_presence
 from router.app import make_router
 from shared.broker.memory import MemoryBroker
-from shared.process.run import Ready, background
+from shared.process.run import Service, background
 from shared.settings import Settings
 
 
 @asynccontextmanager
-async def serve(
-    settings: Settings, registry: CollectorRegistry
-) -> AsyncIterator[tuple[Ready, "asyncio.Future[None]"]]:
+async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
     """Start everything; ready when the gateway is a member of its one-process cluster."""
     broker = MemoryBroker()
     router = make_router(settings, broker, registry)
@@ -31,4 +29,8 @@ async def serve(
             group.create_task(run_node(node))
 
     async with background(run()) as running, listening(node):
-        yield (lambda: router.ready and presence.ready and node.membership.ready), running
+        yield Service(
+            lambda: router.ready and presence.ready and node.membership.ready,
+            running,
+            admin_pages(node),
+        )

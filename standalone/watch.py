@@ -4,13 +4,10 @@ import asyncio
 import time
 
 import click
-from ulid import ULID
 
-from shared.broker import topology
-from shared.broker.ports import Arrived, raise_when_lost
+from shared.broker.listening import listen
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.errors import BrokerUnavailable
-from shared.messages import codec
 from shared.overview import Overview
 from shared.settings import load
 from standalone.table import cluster_table
@@ -34,35 +31,21 @@ def cluster(once: bool, amqp_url: str | None) -> None:
 
 
 async def _watch(url: str, *, once: bool) -> None:
-    connection = await RabbitMQBroker(url).connect("realtime cluster")
+    broker, overview = RabbitMQBroker(url), Overview()
+    if once:
+        await listen(broker, overview, FIRST_LOOK_SECONDS)
+        _show(overview)
+        return
     try:
-        channel = await connection.channel(prefetch=1000)
-        heard: asyncio.Queue[Arrived] = asyncio.Queue()
-        queue = topology.news(f"operator.{ULID()}", topology.FROM_GATEWAYS, topology.FROM_SERVICES)
-        await channel.declare(queue)
-        await channel.consume(queue.name, heard.put_nowait)
-        overview = Overview()
-
-        async def listen() -> None:
-            while True:
-                arrived = await heard.get()
-                overview.hear(codec.decode(arrived.body, codec.NEWS), time.monotonic())
-                await channel.acknowledge(arrived)
-
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(raise_when_lost(channel)), group.create_task(listen())]
+            group.create_task(listen(broker, overview))
             await asyncio.sleep(FIRST_LOOK_SECONDS)
-            while not once:
+            while True:
                 click.clear()
                 _show(overview)
                 await asyncio.sleep(1)
-            _show(overview)
-            for task in tasks:
-                task.cancel()
     except* BrokerUnavailable as errors:
         raise BrokerUnavailable(str(errors.exceptions[0])) from errors
-    finally:
-        await connection.close()
 
 
 def _show(overview: Overview) -> None:

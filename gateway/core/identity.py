@@ -81,3 +81,6 @@ class Identity:
     issued_at: float | None = None
     presence: bytes = b"{}"
     """The token's ``presence`` claim: a JSON object that others see (P2)."""
+
+    admin: bool = False
+    """Whether it has the role ``admin``."""

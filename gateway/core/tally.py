@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
 from shared.messages.answers import (
     Answer,
@@ -68,6 +69,16 @@ class Tally:
     @property
     def _all_written(self) -> bool:
         return self.located is not None and self.written.keys() >= set(self.located.nodes)
+
+    @property
+    def outcome(self) -> Literal["delivered", "pending", "queued", "lost"]:
+        """What becomes of a direct message (A2, R2)."""
+        if self.delivered_to:
+            return "delivered"
+        if self.pending and self.stored is None:
+            return "pending"
+        # whatever no node has reported, the broker keeps
+        return "queued" if self.stored is None or self.stored.queued else "lost"
 
     @property
     def exact(self) -> bool:

@@ -132,9 +132,9 @@ def convert(raw: bytes, kind: Any, *, at: str) -> Any:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         where = (at + place.rstrip("`")).lstrip(".")
-        missing = re.search(r"missing required field `(\w+)`", reason)
-        if missing:
-            where = f"{where}.{missing[1]}".lstrip(".")
+        named = re.search(r"(?:missing required|unknown) field `(\w+)`", reason)
+        if named:
+            where = f"{where}.{named[1]}".lstrip(".")
         raise BadRequest(
             f"{where or 'message'}: {reason}", field=where or "message", reason=reason
         ) from error

@@ -1,4 +1,4 @@
-"""The admin port: /livez, /readyz, /metrics."""
+"""The admin port: /livez, /readyz, /metrics, and what a service adds."""
 
 import errno
 import socket
@@ -18,11 +18,18 @@ FIRST_PORT = 9081
 PORTS_TRIED = 200
 
 
+Pages = Callable[[web.Application], None]
+"""Adds pages of a service's own."""
+
+
 @asynccontextmanager
 async def admin_server(
-    settings: Settings, registry: CollectorRegistry, ready: Callable[[], bool]
+    settings: Settings,
+    registry: CollectorRegistry,
+    ready: Callable[[], bool],
+    more: Pages | None = None,
 ) -> AsyncIterator[int]:
-    """Serve health and metrics; yield the port.
+    """Serve health and metrics, and more pages; yield the port.
 
     Raises:
         OSError: the port of ``REALTIME_ADMIN_PORT``, or every one tried, is taken.
@@ -32,6 +39,8 @@ async def admin_server(
     app.router.add_get("/livez", pages.live)
     app.router.add_get("/readyz", pages.ready)
     app.router.add_get("/metrics", pages.metrics)
+    if more is not None:
+        more(app)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=10)
     await runner.setup()
     try:

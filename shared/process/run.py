@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,20 +15,28 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from shared.process import logs
-from shared.process.admin import admin_server
+from shared.process.admin import Pages, admin_server
 from shared.settings import Settings, WrongSettings, load
 
 log = structlog.get_logger()
 
 STOP_SECONDS = 10.0
 
-Ready = Callable[[], bool]
-Serve = Callable[
-    [Settings, CollectorRegistry],
-    AbstractAsyncContextManager[tuple[Ready, "asyncio.Future[None]"]],
-]
-"""A context that runs a service; it yields whether it is ready, and a future that never ends
-unless the service fails."""
+
+@dataclass(frozen=True)
+class Service:
+    """A service that is running."""
+
+    ready: Callable[[], bool]
+    running: "asyncio.Future[None]"
+    """Never ends unless the service fails."""
+
+    pages: Pages | None = None
+    """What it adds to the admin port."""
+
+
+Serve = Callable[[Settings, CollectorRegistry], AbstractAsyncContextManager[Service]]
+"""A context in which a service runs."""
 
 
 def run(serve: Serve, **given: Any) -> None:
@@ -52,9 +61,9 @@ async def _main(serve: Serve, settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     registry = CollectorRegistry()
     with _monitor(settings, loop):
-        async with serve(settings, registry) as (ready, running):
-            async with admin_server(settings, registry, ready):
-                await _until(stop, running)
+        async with serve(settings, registry) as service:
+            async with admin_server(settings, registry, service.ready, service.pages):
+                await _until(stop, service.running)
             log.info("stopping", action="stop")
 
 

@@ -1,0 +1,326 @@
+"""Performs what back ends ask for."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+from msgspec import Raw, json
+from ulid import ULID
+
+from gateway.answers import RECEIPT_SECONDS
+from gateway.api import structs
+from gateway.commands import WRITTEN_SECONDS
+from gateway.core.tally import Tally
+from gateway.node import Node
+from shared.broker import topology
+from shared.broker.listening import listen
+from shared.clock import wall_clock_ms
+from shared.errors import BadRequest, Forbidden, NotFound
+from shared.messages import frames
+from shared.messages.answers import Seen
+from shared.messages.checks import Headers, check_printable, read_headers
+from shared.messages.deliveries import Audience
+from shared.messages.envelopes import HistoryAsked, RouteBroadcast, RouteDirectMessage
+from shared.messages.forms import Form
+from shared.overview import GATEWAY, Overview
+from shared.topics.pattern import parse_topic
+
+MAX_PAYLOAD_BYTES = 65_536
+LOOK_SECONDS = 2.2
+"""Everybody speaks once a second, and a rate needs two words."""
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+
+@dataclass(frozen=True)
+class Call(Generic[Body, Query]):
+    """One checked request."""
+
+    speaker: str
+    """On whose behalf something is said, unless the body names somebody else."""
+
+    key: str
+    """The ``Idempotency-Key``; empty without one (A7)."""
+
+    path: Mapping[str, str]
+    query: Query
+    body: Body
+
+
+class BackEnd:
+    """What back ends can do; each method is an endpoint.
+
+    They raise BadRequest, Forbidden and NotFound for what is asked, BrokerUnavailable if nothing
+    was done, and OutcomeUnknown if it may have been.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    # ---- saying something ------------------------------------------------------------------------
+
+    async def broadcast(
+        self, call: Call[structs.BroadcastRequest, None]
+    ) -> structs.BroadcastResult:
+        """Broadcast on a topic."""
+        body = call.body
+        words = _topic(body.topic, at="topic")
+        if words[0] == "presence":
+            raise Forbidden("Only the presence service speaks on this topic", topic=body.topic)
+        headers, metadata = _headers(call)
+        tally = await self._said(
+            RouteBroadcast(
+                message_id=self._mint("broadcast"),
+                topic=body.topic,
+                payload=bytes(body.payload),
+                metadata=metadata,
+                from_user=body.from_user or call.speaker,
+                idempotency_key=call.key or headers.idempotency_key or "",
+                ttl=headers.ttl,
+                low=headers.priority == "low",
+            )
+        )
+        return structs.BroadcastResult(
+            tally.message_id, "delivered" if tally.exact else "partial", tally.recipients
+        )
+
+    async def direct_message(
+        self, call: Call[structs.DirectMessageRequest, None]
+    ) -> structs.DirectMessageResult:
+        """Send a direct message to a user."""
+        body = call.body
+        check_printable(body.target_user, at="target_user")
+        headers, metadata = _headers(call)
+        tally = await self._sent(
+            RouteDirectMessage(
+                message_id=self._mint("dm"),
+                target_user=body.target_user,
+                from_user=body.from_user or call.speaker,
+                payload=bytes(body.payload),
+                metadata=metadata,
+                ttl=headers.ttl,
+                idempotency_key=call.key or headers.idempotency_key or "",
+            )
+        )
+        if tally.outcome == "lost":
+            raise NotFound(f"User {body.target_user} not found or not connected", queued=False)
+        return structs.DirectMessageResult(tally.message_id, tally.outcome, tally.delivered_to)
+
+    async def notify(
+        self, call: Call[structs.NotificationRequest, None]
+    ) -> structs.NotificationResult:
+        """Notify all, or users, or the subscribers of topics, or connections (X5)."""
+        audience = call.body.audience
+        named = [audience.all, audience.users, audience.topics, audience.connections]
+        if sum(map(bool, named)) != 1:
+            reason = "give one of all, users, topics and connections"
+            raise BadRequest(f"audience: {reason}", field="audience", reason=reason)
+        for topic in audience.topics:
+            _topic(topic, at="audience.topics")
+        for user_id in audience.users:
+            check_printable(user_id, at="audience.users")
+        message_id = self._mint("notification")
+        data = _notification(call.body, message_id, wall_clock_ms())
+        if audience.users:
+            return await self._notify_users(call, message_id, data)
+        tally = await self._said(
+            RouteBroadcast(
+                message_id=message_id,
+                topic="",
+                payload=data,
+                from_user=call.speaker,
+                idempotency_key=call.key,
+                ttl=0.0,
+                form=Form.NOTIFICATION,
+                audience=Audience(audience.topics, audience.connections),
+            )
+        )
+        return structs.NotificationResult(tally.message_id, tally.recipients, 0, tally.exact)
+
+    async def _notify_users(
+        self, call: Call[structs.NotificationRequest, None], message_id: str, data: bytes
+    ) -> structs.NotificationResult:
+        tallies = await asyncio.gather(
+            *(
+                self._sent(
+                    RouteDirectMessage(
+                        message_id=message_id,
+                        target_user=user_id,
+                        from_user=call.speaker,
+                        payload=data,
+                        ttl=call.body.ttl,
+                        idempotency_key=call.key,
+                        form=Form.NOTIFICATION,
+                        ask=f"{message_id}.{number}",
+                    )
+                )
+                for number, user_id in enumerate(dict.fromkeys(call.body.audience.users))
+            )
+        )
+        return structs.NotificationResult(
+            tallies[0].message_id,
+            recipients=sum(len(tally.delivered_to) for tally in tallies),
+            queued=sum(tally.outcome == "queued" for tally in tallies),
+            complete=True,
+        )
+
+    async def _said(self, command: RouteBroadcast) -> Tally:
+        self._node.membership.require_ready()
+        self._node.uplink.broadcast(command)
+        return await self._node.answers.collect(command.message_id, RECEIPT_SECONDS)
+
+    async def _sent(self, command: RouteDirectMessage) -> Tally:
+        self._node.membership.require_ready()
+        self._node.uplink.direct_message(command)
+        ask = command.ask or command.message_id
+        return await self._node.answers.collect(ask, WRITTEN_SECONDS, RECEIPT_SECONDS)
+
+    def _mint(self, kind: str) -> str:
+        return f"{kind}_{self._node.mint.next(ULID())}"
+
+    # ---- asking ----------------------------------------------------------------------------------
+
+    async def presence(self, call: Call[None, structs.PresenceQuery]) -> structs.PeoplePresence:
+        """Tell how users are to be seen (P3)."""
+        for user_id in call.query.user:
+            check_printable(user_id, at="user")
+        people, complete = await self._node.questions.people(call.query.user)
+        return structs.PeoplePresence([_presence(one) for one in people], complete)
+
+    async def user_presence(self, call: Call[None, None]) -> structs.UserPresence:
+        """Tell how a user is to be seen (P3)."""
+        [seen], _ = await self._node.questions.people([_user(call)])
+        return _presence(seen)
+
+    async def user_connections(self, call: Call[None, None]) -> structs.Connections:
+        """Tell where a user is connected."""
+        [seen], complete = await self._node.questions.people([_user(call)])
+        places = [structs.Place(one, node) for one, node in sorted(seen.connections.items())]
+        return structs.Connections(seen.user_id, places, complete)
+
+    async def subscribers(self, call: Call[None, None]) -> structs.Subscribers:
+        """Tell who is subscribed to a topic (P3)."""
+        topic = call.path["topic"]
+        _topic(topic, at="topic")
+        tally = await self._node.questions.subscribers(topic)
+        users = tally.subscribers
+        named = sorted(users.items())[: frames.MAX_SUBSCRIBERS]
+        return structs.Subscribers(
+            topic,
+            [structs.Subscriber(user_id, count) for user_id, count in named],
+            users.total(),
+            tally.exact and len(named) == len(users),
+        )
+
+    async def history(self, call: Call[None, structs.HistoryQuery]) -> structs.HistoryPage:
+        """Return a page of a topic's history (H1)."""
+        topic, query = call.path["topic"], call.query
+        _topic(topic, at="topic")
+        page = await self._node.questions.history(
+            HistoryAsked(
+                self._mint("history"), topic, query.limit, query.after, query.before, query.reverse
+            )
+        )
+        messages = [Raw(frames.topic_delivery(one)) for one in page.messages]
+        return structs.HistoryPage(topic, page.epoch, messages, page.offset, page.complete)
+
+    async def cluster(self, call: Call[None, None]) -> structs.ClusterState:
+        """Tell who is in the cluster; it takes two seconds to listen."""
+        overview = Overview()
+        await listen(self._node.broker, overview, LOOK_SECONDS)
+        return _state(overview, self._node.settings.partitions)
+
+    # ---- doing something about a user ------------------------------------------------------------
+
+    async def disconnect(
+        self, call: Call[structs.DisconnectRequest, None]
+    ) -> structs.DisconnectResult:
+        """End all connections of a user; refuse the tokens that there are, if asked to."""
+        user_id, revoke = _user(call), call.body.revoke
+        tally = await self._node.questions.disconnect(user_id, revoke=revoke)
+        return structs.DisconnectResult(user_id, tally.recipients, revoke, tally.exact)
+
+    async def erase(self, call: Call[None, None]) -> structs.EraseResult:
+        """Drop what is kept of a user: what waits for them, and all that they have said."""
+        user_id = _user(call)
+        return structs.EraseResult(user_id, await self._node.questions.erase(user_id))
+
+
+def _user(call: Call[Any, Any]) -> str:
+    user_id = call.path["user"]
+    if not 0 < len(user_id) <= 128:  # noqa: PLR2004 - T2
+        reason = "must have 1 to 128 characters"
+        raise BadRequest(f"user: {reason}", field="user", reason=reason)
+    check_printable(user_id, at="user")
+    return user_id
+
+
+def _topic(topic: str, *, at: str) -> tuple[str, ...]:
+    try:
+        return parse_topic(topic)
+    except BadRequest as error:
+        error.details["field"] = at
+        raise
+
+
+def _headers(
+    call: Call[structs.BroadcastRequest, None] | Call[structs.DirectMessageRequest, None],
+) -> tuple[Headers, bytes]:
+    """Check what both kinds of messages have; return their headers as ``read_headers`` does."""
+    body = call.body
+    if len(body.payload) > MAX_PAYLOAD_BYTES:
+        reason = f"longer than {MAX_PAYLOAD_BYTES} bytes"
+        raise BadRequest(f"payload: {reason}", field="payload", reason=reason)
+    if body.from_user is not None:
+        check_printable(body.from_user, at="from_user")
+    return read_headers(Raw(json.encode(body.metadata)), Raw(b""))
+
+
+def _notification(body: structs.NotificationRequest, message_id: str, now_ms: int) -> bytes:
+    """Return the ``data`` of the Notification that clients get."""
+    return orjson.dumps(
+        {
+            "id": message_id,
+            "level": body.level,
+            "title": body.title,
+            "message": body.message,
+            "actions": [{"label": one.label, "url": one.url} for one in body.actions],
+            **frames.moment("sent_at", now_ms),
+        }
+    )
+
+
+def _presence(seen: Seen) -> structs.UserPresence:
+    shown = structs.UserPresence(seen.user_id, seen.status, len(seen.connections))
+    if seen.last_seen_ms:
+        shown.last_seen, shown.last_seen_ms = seen.last_seen_ms // 1000, seen.last_seen_ms
+        shown.metadata = json.decode(seen.metadata, type=dict[str, Raw])
+    return shown
+
+
+def _state(overview: Overview, partitions: int) -> structs.ClusterState:
+    processes = overview.processes(time.monotonic())
+    replicas = [one for one in processes if one.role != GATEWAY]
+    served = {
+        service: {at for one in replicas if one.role == service for at in one.serves}
+        for service in (topology.ROUTER, topology.PRESENCE)
+    }
+    return structs.ClusterState(
+        partitions,
+        [
+            structs.GatewayState(
+                one.node, one.connections, round(one.taken_rate, 1), round(one.given_rate, 1)
+            )
+            for one in processes
+            if one.role == GATEWAY
+        ],
+        [
+            structs.ReplicaState(one.node, one.role, sorted(one.serves), round(one.taken_rate, 1))
+            for one in replicas
+        ],
+        {name: sorted(set(range(partitions)) - found) for name, found in served.items()},
+    )
