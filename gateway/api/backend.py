@@ -114,19 +114,18 @@ class BackEnd:
         self, call: Call[structs.NotificationRequest, None]
     ) -> structs.NotificationResult:
         """Notify all, or users, or the subscribers of topics, or connections (X5)."""
-        audience = call.body.audience
-        named = [audience.all, audience.users, audience.topics, audience.connections]
-        if sum(map(bool, named)) != 1:
-            reason = "give one of all, users, topics and connections"
-            raise BadRequest(f"audience: {reason}", field="audience", reason=reason)
-        for topic in audience.topics:
-            _topic(topic, at="audience.topics")
-        for user_id in audience.users:
-            check_printable(user_id, at="audience.users")
         message_id = self._mint("notification")
         data = _notification(call.body, message_id, wall_clock_ms())
-        if audience.users:
-            return await self._notify_users(call, message_id, data)
+        audience = Audience()
+        match call.body.audience:
+            case structs.Users(users=users):
+                return await self._notify_users(call, users, message_id, data)
+            case structs.Topics(topics=topics):
+                audience.topics = topics
+            case structs.NamedConnections(connections=connections):
+                for connection_id in connections:
+                    check_printable(connection_id, at="audience.connections")
+                audience.connections = connections
         tally = await self._said(
             RouteBroadcast(
                 message_id=message_id,
@@ -136,14 +135,20 @@ class BackEnd:
                 idempotency_key=call.key,
                 ttl=0.0,
                 form=Form.NOTIFICATION,
-                audience=Audience(audience.topics, audience.connections),
+                audience=audience,
             )
         )
         return structs.NotificationResult(tally.message_id, tally.recipients, 0, tally.exact)
 
     async def _notify_users(
-        self, call: Call[structs.NotificationRequest, None], message_id: str, data: bytes
+        self,
+        call: Call[structs.NotificationRequest, None],
+        users: list[str],
+        message_id: str,
+        data: bytes,
     ) -> structs.NotificationResult:
+        for user_id in users:
+            check_printable(user_id, at="audience.users")
         tallies = await asyncio.gather(
             *(
                 self._sent(
@@ -158,7 +163,7 @@ class BackEnd:
                         ask=f"{message_id}.{number}",
                     )
                 )
-                for number, user_id in enumerate(dict.fromkeys(call.body.audience.users))
+                for number, user_id in enumerate(dict.fromkeys(users))
             )
         )
         return structs.NotificationResult(

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.api.endpoints import PREFIX, Endpoint
-from gateway.api.structs import ErrorMessage
+from gateway.api.structs import ErrorMessage, Topic, UserId
+from shared.messages.checks import PrintableId
 
 COMMON_ERRORS = {
     400: "What is asked for is not well-formed; `details` name the `field` and the `reason`.",
@@ -20,6 +21,7 @@ COMMON_ERRORS = {
     503: "Not possible just now, or, with `details.outcome` `unknown`, perhaps done: repeat it.",
 }
 RARE = frozenset({404})
+PATH_TYPES = {"{user}": UserId, "{topic}": Topic}
 
 Json = dict[str, Any]
 
@@ -82,8 +84,9 @@ def _operation(endpoint: Endpoint, refs: dict[type[Struct], Json], components: J
         },
     }
     if endpoint.body is not None:
-        operation["requestBody"] = {"required": True, **_content("", refs[endpoint.body])}
-        del operation["requestBody"]["description"]
+        content = {"application/json": {"schema": refs[endpoint.body]}}
+        required = bool(components[endpoint.body.__name__].get("required"))
+        operation["requestBody"] = {"required": required, "content": content}
     return operation
 
 
@@ -94,8 +97,7 @@ def _content(description: str, schema: Json) -> Json:
 def _parameters(endpoint: Endpoint, components: Json) -> Iterator[Json]:
     for part in endpoint.path.split("/"):
         if part.startswith("{"):
-            limit = 128 if part == "{user}" else 255
-            schema = {"type": "string", "minLength": 1, "maxLength": limit}
+            schema = msgspec.json.schema(PATH_TYPES[part])
             yield {"name": part.strip("{}"), "in": "path", "required": True, "schema": schema}
     if endpoint.query is not None:
         query = components[endpoint.query.__name__]
@@ -103,5 +105,5 @@ def _parameters(endpoint: Endpoint, components: Json) -> Iterator[Json]:
             required = name in query.get("required", ())
             yield {"name": name, "in": "query", "required": required, "schema": schema}
     if endpoint.keyed:
-        schema = {"type": "string", "minLength": 1, "maxLength": 128}
+        schema = msgspec.json.schema(PrintableId)
         yield {"name": "Idempotency-Key", "in": "header", "schema": schema}

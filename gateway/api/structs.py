@@ -2,15 +2,30 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-UserId = Annotated[str, Meta(min_length=1, max_length=128, description="A user, as in `sub`.")]
+from shared.messages.checks import Headers, PrintableId
+
+WORD = r"[A-Za-z0-9_:@%\-]+"
+
+UserId = Annotated[PrintableId, Meta(description="A user, as in `sub`.")]
 Topic = Annotated[
-    str, Meta(min_length=1, max_length=255, description="A topic, without wildcards.")
+    str,
+    Meta(
+        max_length=255,
+        pattern=rf"^\$?{WORD}(\.{WORD}){{0,15}}$",
+        description="A topic, without wildcards (T2).",
+    ),
 ]
 Metadata = Annotated[
     dict[str, Raw],
-    Meta(description="Headers of the message, such as `ttl` and `priority` (X3)."),
+    Meta(
+        description="Headers of the message; any others are delivered, too (X3).",
+        extra_json_schema={
+            "properties": msgspec.json.schema(Headers)["$defs"]["Headers"]["properties"]
+        },
+    ),
 ]
 Sender = Annotated[
     UserId | None,
@@ -43,26 +58,35 @@ class Action(Struct, forbid_unknown_fields=True):
     """Something that the reader of a notification can do."""
 
     label: Annotated[str, Meta(min_length=1, max_length=100)]
-    url: Annotated[str, Meta(pattern=r"^https://[^\s]+$", max_length=2048)]
+    url: Annotated[str, Meta(pattern=r"^https://[!-~]+$", max_length=2048)]
 
 
-class Recipients(Struct, forbid_unknown_fields=True):
-    """Whom a notification is for: exactly one of these."""
+class All(Struct, tag="all", tag_field="to", forbid_unknown_fields=True):
+    """Every connection."""
 
-    all: Annotated[bool, Meta(description="Every connection.")] = False
-    users: Annotated[list[UserId], Meta(max_length=1000)] = []
-    topics: Annotated[
-        list[Topic], Meta(max_length=100, description="Those who subscribe to any of them.")
-    ] = []
-    connections: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=1000)
-    ] = []
+
+class Users(Struct, tag="users", tag_field="to", forbid_unknown_fields=True):
+    """All connections of some users."""
+
+    users: Annotated[list[UserId], Meta(min_length=1, max_length=1000)]
+
+
+class Topics(Struct, tag="topics", tag_field="to", forbid_unknown_fields=True):
+    """Those who subscribe to any of some topics."""
+
+    topics: Annotated[list[Topic], Meta(min_length=1, max_length=100)]
+
+
+class NamedConnections(Struct, tag="connections", tag_field="to", forbid_unknown_fields=True):
+    """Some connections, by their ids."""
+
+    connections: Annotated[list[PrintableId], Meta(min_length=1, max_length=1000)]
 
 
 class NotificationRequest(Struct, forbid_unknown_fields=True):
     """Something that the service tells people (X5)."""
 
-    audience: Recipients
+    audience: All | Users | Topics | NamedConnections
     title: Annotated[str, Meta(min_length=1, max_length=200)]
     message: Annotated[str, Meta(max_length=10_000)]
     level: Literal["info", "success", "warning", "error"] = "info"

@@ -14,7 +14,15 @@ MAX_DEPTH = 32
 Whole = Annotated[int, Meta(ge=0, le=2**53)]
 """A number that a double holds exactly (X7)."""
 
-PrintableId = Annotated[str, Meta(min_length=1, max_length=128)]
+PrintableId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        extra_json_schema={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"},
+    ),
+]
+"""To be checked by ``check_printable``, which knows of more that cannot be shown."""
 
 
 FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})

@@ -155,8 +155,11 @@ async def test_a_repeat_under_the_same_key_is_answered_again_and_done_once(
     calls: list[tuple[str, Message]] = [
         ("/broadcasts", {"topic": "news", "payload": 1}),
         ("/direct-messages", {"target_user": "bob", "payload": 2}),
-        ("/notifications", {"audience": {"all": True}, "title": "t", "message": "all"}),
-        ("/notifications", {"audience": {"users": ["bob"]}, "title": "t", "message": "one"}),
+        ("/notifications", {"audience": {"to": "all"}, "title": "t", "message": "all"}),
+        (
+            "/notifications",
+            {"audience": {"to": "users", "users": ["bob"]}, "title": "t", "message": "one"},
+        ),
     ]
     for number, (path, body) in enumerate(calls):
         first = await ops.post(path, body, key=f"key {number}")
@@ -171,7 +174,8 @@ async def test_a_repeat_under_the_same_key_is_answered_again_and_done_once(
 # ---- notifications -------------------------------------------------------------------------------
 
 
-def notification(**audience: Any) -> Message:
+def notification(to: str, *named: str) -> Message:
+    audience = {"to": to, to: named} if named else {"to": to}
     actions = [{"label": "Learn More", "url": "https://status.example.com"}]
     said = {"title": "Maintenance", "message": "In 1 hour", "level": "warning", "actions": actions}
     return {"audience": audience, **said}
@@ -179,7 +183,7 @@ def notification(**audience: Any) -> Message:
 
 async def test_a_notification_reaches_every_connection(place: Place, ops: BackEnd) -> None:
     people = await place.people("alice", "bob", "bob")
-    result = await ops.post("/notifications", notification(all=True))
+    result = await ops.post("/notifications", notification("all"))
     assert (result["recipients"], result["queued"], result["complete"]) == (3, 0, True)
     for one in people:
         heard = await one.hear()
@@ -202,7 +206,7 @@ async def test_subscribers_of_several_topics_get_one_copy(place: Place, ops: Bac
     alice, bob, carol = await place.people("alice", "bob", "carol")
     await alice.subscribe("a.*", "b")
     await bob.subscribe("b")
-    result = await ops.post("/notifications", notification(topics=["a.x", "b", "c"]))
+    result = await ops.post("/notifications", notification("topics", "a.x", "b", "c"))
     assert result["recipients"] == 2
     assert len(await alice.told()) == len(await bob.told()) == 1
     assert await carol.told() == []
@@ -210,7 +214,7 @@ async def test_subscribers_of_several_topics_get_one_copy(place: Place, ops: Bac
 
 async def test_named_connections_get_it_and_no_others(place: Place, ops: BackEnd) -> None:
     alice, phone, laptop = await place.people("alice", "bob", "bob")
-    result = await ops.post("/notifications", notification(connections=[phone.id, "nobody"]))
+    result = await ops.post("/notifications", notification("connections", phone.id, "nobody"))
     assert result["recipients"] == 1
     assert [len(await one.told()) for one in (alice, phone, laptop)] == [0, 1, 0]
 
@@ -219,9 +223,9 @@ async def test_users_who_are_offline_get_it_later_only_if_it_may_wait(
     place: Place, ops: BackEnd
 ) -> None:
     bob, twin = await place.people("bob", "bob")
-    result = await ops.post("/notifications", notification(users=["bob", "carol", "bob"]))
+    result = await ops.post("/notifications", notification("users", "bob", "carol", "bob"))
     assert (result["recipients"], result["queued"]) == (2, 0)
-    waiting = {**notification(users=["bob", "carol"]), "ttl": 60}
+    waiting = {**notification("users", "bob", "carol"), "ttl": 60}
     result = await ops.post("/notifications", waiting)
     assert (result["recipients"], result["queued"]) == (2, 1)
     assert len(await bob.told()) == len(await twin.told()) == 2
@@ -233,7 +237,7 @@ async def test_a_client_that_confirms_direct_messages_need_not_confirm_a_notific
     place: Place, ops: BackEnd
 ) -> None:
     bob = await acknowledging(place, "bob")
-    result = await ops.post("/notifications", {**notification(users=["bob"]), "ttl": 60})
+    result = await ops.post("/notifications", {**notification("users", "bob"), "ttl": 60})
     assert (result["recipients"], result["queued"]) == (1, 0)
     assert [one["type"] for one in await bob.told()] == ["Notification"]
 
@@ -241,11 +245,13 @@ async def test_a_client_that_confirms_direct_messages_need_not_confirm_a_notific
 @pytest.mark.parametrize(
     ("changed", "field"),
     [
-        ({"audience": {}}, "audience"),
-        ({"audience": {"all": True, "users": ["bob"]}}, "audience"),
-        ({"audience": {"everybody": True}}, "audience.everybody"),
-        ({"audience": {"topics": ["a.*"]}}, "audience.topics"),
-        ({"audience": {"users": ["a\nb"]}}, "audience.users"),
+        ({"audience": {}}, "audience.to"),
+        ({"audience": {"to": "nobody"}}, "audience.to"),
+        ({"audience": {"to": "all", "users": ["bob"]}}, "audience.users"),
+        ({"audience": {"to": "users"}}, "audience.users"),
+        ({"audience": {"to": "users", "users": []}}, "audience.users"),
+        ({"audience": {"to": "topics", "topics": ["a.*"]}}, "audience.topics[0]"),
+        ({"audience": {"to": "users", "users": ["a\nb"]}}, "audience.users"),
         ({"level": "fatal"}, "level"),
         ({"title": ""}, "title"),
         ({"actions": [{"label": "x", "url": "http://example.com"}]}, "actions[0].url"),
@@ -256,7 +262,7 @@ async def test_a_client_that_confirms_direct_messages_need_not_confirm_a_notific
 async def test_a_notification_that_is_not_well_formed_names_the_field(
     ops: BackEnd, changed: Message, field: str
 ) -> None:
-    error = await ops.refused("POST", "/notifications", {**notification(all=True), **changed})
+    error = await ops.refused("POST", "/notifications", {**notification("all"), **changed})
     assert (error["code"], error["details"]["field"]) == (400, field)
     assert error["details"]["reason"]
 
