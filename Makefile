@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help run cluster test check chaos soak format clean
+.PHONY: help run cluster test check chaos soak docs format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdic
 soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on three: MINUTES=60 SEED=2
 	.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 	.venv/bin/python -m tests.chaos --nodes 3 --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
+docs: .venv/installed-test ## Write the documents that are made from the code
+	.venv/bin/realtime openapi > docs/openapi.json
 
 format: .venv/installed-test ## Put the code into its format
 	.venv/bin/ruff format .

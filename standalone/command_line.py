@@ -5,9 +5,12 @@ import sys
 
 import click
 
+from gateway.api.endpoints import ENDPOINTS
+from gateway.api.openapi import document
 from shared.process.run import run
 from shared.settings import WrongSettings
 from standalone import embedded
+from standalone.administer import history, kick, notify, presence, who
 from standalone.talk import dm, pub, sub
 from standalone.tokens import development_token
 from standalone.watch import cluster
@@ -52,5 +55,11 @@ def token(user: str, ttl_seconds: int, claims: str) -> None:
     click.echo(development_token(user, ttl_seconds, further))
 
 
-for command in (sub, pub, dm, cluster):
+@commands.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the HTTP API."""
+    click.echo(json.dumps(document(ENDPOINTS), indent=2))
+
+
+for command in (sub, pub, dm, notify, presence, history, kick, who, cluster):
     commands.add_command(command)

@@ -3,51 +3,23 @@
 Schemathesis makes requests from the document, good and bad ones, and judges the answers.
 """
 
-import asyncio
 import json
+import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.api import backend
 from gateway.api.endpoints import ENDPOINTS
 from gateway.api.openapi import document
-from tests.support.embedded import EmbeddedServer, token
+from tests.support.embedded import token
+from tests.support.served import Served
 
-DOCUMENT = Path(__file__).parents[2] / "docs/openapi.json"
-
-
-class Served:
-    """An embedded server in a thread of its own: schemathesis waits for its answers."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-
-    def __enter__(self) -> "Served":
-        self._thread.start()
-        self._server = self._do(self._make())
-        self._do(self._server.start_server())
-        self.url = f"http://127.0.0.1:{self._server.port}"
-        return self
-
-    async def _make(self) -> EmbeddedServer:
-        return EmbeddedServer()
-
-    def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-    def __exit__(self, *_: object) -> None:
-        self._do(self._server.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs/openapi.json"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +37,10 @@ def test_every_answer_is_one_that_the_document_describes(served: Served) -> None
         *("--max-examples", "20", "--phases", "coverage,fuzzing", "--no-color"),
         *("--generation-codec", "ascii"),  # of what else is printable, Python and it differ
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    hooks = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.api_requests"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=hooks, capture_output=True, text=True, timeout=250, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
