@@ -46,6 +46,7 @@ soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on t
 
 docs: .venv/installed-test ## Write the documents that are made from the code
 	.venv/bin/realtime openapi > docs/openapi.json
+	.venv/bin/realtime asyncapi > docs/asyncapi.json
 
 format: .venv/installed-test ## Put the code into its format
 	.venv/bin/ruff format .

@@ -5,11 +5,11 @@ import sys
 
 import click
 
+from gateway.api import openapi
 from gateway.api.endpoints import ENDPOINTS
-from gateway.api.openapi import document
 from shared.process.run import run
 from shared.settings import WrongSettings
-from standalone import embedded
+from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
 from standalone.talk import dm, pub, sub
 from standalone.tokens import development_token
@@ -55,10 +55,16 @@ def token(user: str, ttl_seconds: int, claims: str) -> None:
     click.echo(development_token(user, ttl_seconds, further))
 
 
-@commands.command()
-def openapi() -> None:
-    """Print the OpenAPI document of the HTTP API."""
-    click.echo(json.dumps(document(ENDPOINTS), indent=2))
+@commands.command("openapi")
+def print_openapi() -> None:
+    """Print the HTTP API as an OpenAPI 3.1 document, in JSON."""
+    click.echo(json.dumps(openapi.document(ENDPOINTS), indent=2, ensure_ascii=False))
+
+
+@commands.command("asyncapi")
+def print_asyncapi() -> None:
+    """Print the WebSocket protocol as an AsyncAPI 3.0 document, in JSON."""
+    click.echo(json.dumps(asyncapi.document(), indent=2, ensure_ascii=False))
 
 
 for command in (sub, pub, dm, notify, presence, history, kick, who, cluster):

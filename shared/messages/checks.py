@@ -48,9 +48,16 @@ class Headers(Struct):
     """The headers of a message that the server reads (X3)."""
 
     ttl: Annotated[float, Meta(ge=0)] | None = None
+    """Seconds that the message may wait in a mailbox or the history; 0 for not at all."""
+
     priority: Literal["low", "normal", "high"] = "normal"
+    """Under back-pressure ``low`` is shed first; nothing is reordered."""
+
     echo: bool = True
+    """Whether a broadcast is delivered to this connection, too (T6)."""
+
     idempotency_key: PrintableId | None = None
+    """Names the message across connections, so that a repeat is recognised (A7)."""
 
 
 def absent(raw: Raw) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+import msgspec
 from msgspec import Meta, Raw, Struct
 
 from shared.errors import BadRequest, Forbidden
@@ -21,7 +22,8 @@ from shared.messages.checks import (
 class Ping(Struct):
     """Asks for a Pong with the same timestamp."""
 
-    timestamp: Raw = Raw(b"null")
+    timestamp: Raw = msgspec.field(default_factory=lambda: Raw(b"null"))
+    """Any JSON value; it comes back verbatim (C1)."""
 
 
 class Pong(Struct):
@@ -35,6 +37,8 @@ class RecoverFrom(Struct, forbid_unknown_fields=True):
     """Milliseconds: ``sent_at_ms`` of the last message seen."""
 
     offset: Whole | None = None
+    """``metadata.offset`` of the last message seen; with ``epoch``, and for a topic only."""
+
     epoch: str | None = None
 
 
@@ -42,7 +46,10 @@ class Subscribe(Struct):
     """Asks for all that is said on these patterns."""
 
     topics: Annotated[list[str], Meta(min_length=1)]
+    """Topics and patterns (T1, T2)."""
+
     recover: dict[str, RecoverFrom] = {}
+    """Where to begin with what was missed, for some or all of ``topics`` (H3)."""
 
 
 class Unsubscribe(Struct):
@@ -55,7 +62,10 @@ class Broadcast(Struct):
     """Says something on a topic."""
 
     topic: str
+    """A topic, no pattern (T3)."""
+
     payload: Raw
+    """Any JSON value; handed on as it came (X6)."""
 
 
 class DirectMessage(Struct):
@@ -63,6 +73,7 @@ class DirectMessage(Struct):
 
     target_user: PrintableId
     payload: Raw
+    """Any JSON value; handed on as it came (X6)."""
 
 
 class Presence(Struct):
@@ -70,6 +81,7 @@ class Presence(Struct):
 
     status: Literal["online", "away", "busy"]
     metadata: dict[str, Raw] | None = None
+    """Laid over the token's ``presence`` claim; without it what was set before stays."""
 
 
 class History(Struct):
@@ -78,8 +90,13 @@ class History(Struct):
     topic: str
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     before: Whole | None = None
+    """Only what has a lower offset: the newest of it."""
+
     after: Whole | None = None
+    """Only what has a higher offset: the oldest of it."""
+
     reverse: bool = False
+    """The newest first."""
 
 
 class PresenceQuery(Struct):
@@ -93,6 +110,7 @@ class Ack(Struct):
     """Confirms direct messages (R2)."""
 
     message_ids: Annotated[list[PrintableId], Meta(min_length=1, max_length=256)]
+    """Each the ``metadata.message_id`` of a direct message that was received."""
 
 
 class Authenticate(Struct):
@@ -105,6 +123,7 @@ class Batch(Struct):
     """Several messages, to be taken as if they came one by one (X4)."""
 
     operations: Annotated[list[Raw], Meta(min_length=1, max_length=100)]
+    """Each a message of a client, but no Batch."""
 
 
 Body: TypeAlias = (

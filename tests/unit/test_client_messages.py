@@ -213,8 +213,8 @@ BAD_BODIES = [
     ('"type":"Authenticate","data":{"token":null}', "data.token"),
     ('"type":"Subscribe","data":{"topics":["a"],"recover":[]}', "data.recover"),
     ('"type":"Subscribe","data":{"topics":["a"],"recover":null}', "data.recover"),
-    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":5}}', "data.recover[...].x"),
-    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":null}}', "data.recover[...].x"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":5}}', "data.recover[...]"),
+    ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":null}}', "data.recover[...]"),
     ('"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"x":1}}}', "data.recover[...].x"),
     (
         '"type":"Subscribe","data":{"topics":["a"],"recover":{"a":{"since":-1}}}',
