@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from shared.errors import BadRequest, Forbidden, ServiceError
 from shared.messages import checks, client, frames
 from shared.messages.checks import Headers
 from shared.messages.client import Command, parse
+from tests.unit.builders import topic_delivery
 
 PING = '{"type":"Ping","data":{}'
 
@@ -85,6 +87,36 @@ def test_a_payload_is_handed_on_byte_for_byte(payload):
 
     assert bytes(command.body.payload) == payload.encode()
     assert bytes(ping.body.timestamp) == payload.encode()
+
+
+def spread(opens: str, closes: str, name: str) -> Callable[[str, list[str]], str]:
+    """Return what writes an array or object with a blank wherever one may stand."""
+    return lambda blank, inner: (
+        opens + ",".join(f"{blank}{name}{blank}{one}{blank}" for one in inner) + closes
+    )
+
+
+BLANK = st.text(" \t\r\n", max_size=2)
+ODD_JSON = st.recursive(
+    st.sampled_from(["1e999", "-0.0", "1" * 40, "null", r'"\u0041\/"', r'"\ud83d\ude00"'])
+    | st.text(max_size=5).map(json.dumps)
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    lambda inner: (
+        st.builds(spread("[", "]", ""), BLANK, st.lists(inner))
+        | st.builds(spread("{", "}", '"a":'), BLANK, st.lists(inner))
+    ),
+    max_leaves=10,
+)
+"""JSON as no encoder writes it: repeated names, blanks, numbers that no double holds."""
+
+
+@given(ODD_JSON)
+def test_any_payload_reaches_receivers_byte_for_byte(payload):
+    command = parse(f'{{"type":"Broadcast","data":{{"topic":"a","payload":{payload}}}}}')
+
+    assert bytes(command.body.payload) == payload.encode()
+    frame = frames.topic_delivery(topic_delivery(payload=bytes(command.body.payload)))
+    assert b'"payload":' + payload.encode() + b',"metadata"' in frame
 
 
 def test_a_page_of_history_has_fifty_messages_unless_it_is_asked_for_otherwise():

@@ -1,11 +1,13 @@
 """Envelopes there and back: shared/messages/codec.py."""
 
 from contextlib import suppress
-from types import ModuleType
+from enum import Enum
+from types import ModuleType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
@@ -144,6 +146,62 @@ def test_no_envelope_is_forgotten_here():
 
     assert known == set().union(*map(tagged, SAID))
     assert {type(one) for one in RECORDS} == tagged(records)
+
+
+LEAVES = {
+    int: st.integers(0, 2**53),
+    float: st.floats(allow_nan=False),  # nothing equals it
+    str: st.text(max_size=8),
+    bytes: st.binary(max_size=8),
+    bool: st.booleans(),
+    type(None): st.none(),
+}
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type that the fields of envelopes have."""
+    if hint in LEAVES:
+        return LEAVES[hint]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        fields = get_type_hints(hint)
+        return st.builds(hint, **{name: values(fields[name]) for name in hint.__struct_fields__})
+    inner = [values(one) for one in get_args(hint)]
+    match get_origin(hint):
+        case origin if origin is list:
+            return st.lists(*inner, max_size=3)
+        case origin if origin is dict:
+            return st.dictionaries(*inner, max_size=3)
+        case origin if origin is tuple:
+            return st.tuples(*inner)
+        case origin if origin in {Union, UnionType}:
+            return st.one_of(inner)
+    raise AssertionError(hint)
+
+
+DECODER_OF = {
+    **{type(envelope): decoder for decoder, envelope in ENVELOPES},
+    **{type(record): codec.RECORD for record in RECORDS},
+}
+
+
+@pytest.mark.parametrize("kind", DECODER_OF, ids=lambda kind: kind.__name__)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_any_envelope_comes_back_as_it_was(kind, data):
+    envelope = data.draw(values(kind))
+
+    assert codec.decode(codec.encode(envelope), DECODER_OF[kind]) == envelope
+
+
+@pytest.mark.parametrize("kind", [type(one) for one in ANSWERS], ids=lambda kind: kind.__name__)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_any_answer_comes_back_as_it_was(kind, data):
+    answer = data.draw(values(kind))
+
+    assert codec.decode(codec.encode([answer]), codec.ANSWERS) == [answer]
 
 
 def test_no_two_envelopes_have_the_same_tag():

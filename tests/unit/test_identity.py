@@ -1,8 +1,11 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.identity import Grants
 from shared.errors import Forbidden, Unauthorized
-from shared.topics.pattern import parse_pattern
+from shared.topics.pattern import contains, parse_pattern
+from tests.unit.test_pattern import ALL_TOPICS, PATTERN, covers
 
 RIGHTS = ("subscribe", "publish", "presence", "history")
 
@@ -33,6 +36,18 @@ def test_a_right_is_a_list_of_patterns_and_says_nothing_of_the_others_but_of_his
     others = {other for other in RIGHTS if allows(grants, other, "chat.a")} - {right}
     assert others == ({"history"} if right == "subscribe" else set())
     assert not may_write_to(grants, "bob")
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+@given(st.lists(PATTERN, max_size=3), PATTERN)
+def test_a_right_allows_just_what_one_of_its_patterns_contains(right, listed, pattern):
+    grants = Grants.read({right: [".".join(words) for words in listed]})
+    granted = allows(grants, right, ".".join(pattern))
+
+    assert granted is any(contains(words, pattern) for words in listed)
+    if granted:
+        topics = [topic for topic in ALL_TOPICS if covers(pattern, topic)]
+        assert any(all(covers(words, topic) for topic in topics) for words in listed)
 
 
 def test_whoever_may_subscribe_may_look_back_unless_the_token_says_otherwise():

@@ -1,3 +1,4 @@
+import string
 from itertools import product
 
 import pytest
@@ -72,6 +73,41 @@ def test_anything_else_is_refused_with_its_reason(parse, text, reason):
         parse(text)
     assert caught.value.details["reason"].startswith(reason)
     assert caught.value.details["topic"] == text[:255]
+
+
+LETTERS = string.ascii_letters + string.digits + "_-:@%"
+NAME = st.builds(
+    lambda dollar, words: dollar + ".".join(words),
+    st.sampled_from(["", "$"]),
+    st.lists(st.text(LETTERS, min_size=1, max_size=12), min_size=1, max_size=16),
+)
+
+
+@given(NAME)
+def test_any_name_of_the_grammar_is_the_words_it_is_joined_of(name):
+    words = parse_topic(name)
+
+    assert ".".join(words) == name
+    assert parse_pattern(name) == words
+
+
+STRANGE = sorted({*string.printable} - {*LETTERS, ".", "$"})
+
+
+@given(NAME, st.characters(exclude_characters=LETTERS + ".$"), st.data())
+def test_one_strange_character_anywhere_makes_it_no_name(name, strange, data):
+    at = data.draw(st.integers(0, len(name)))
+    for inserted in (strange, *STRANGE):
+        with pytest.raises(BadRequest):
+            parse_pattern(name[:at] + inserted + name[at:])
+
+
+@given(NAME)
+def test_an_empty_word_anywhere_makes_it_no_name(name):
+    words = name.split(".")
+    for at in range(len(words) + 1):
+        with pytest.raises(BadRequest):
+            parse_pattern(".".join([*words[:at], "", *words[at:]]))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +205,18 @@ def test_a_grant_contains_a_pattern_just_when_it_covers_all_its_topics(grant, pa
     everything = all(covers(grant, topic) for topic in ALL_TOPICS if covers(pattern, topic))
 
     assert contains(grant, pattern) is everything
+
+
+@given(PATTERN)
+def test_a_pattern_contains_itself(pattern):
+    assert contains(pattern, pattern)
+
+
+@given(PATTERN, PATTERN, PATTERN)
+@example(("#",), ("*", "#"), ("a", "#"))
+def test_what_a_contained_pattern_contains_is_contained_too(widest, wide, narrow):
+    if contains(widest, wide) and contains(wide, narrow):
+        assert contains(widest, narrow)
 
 
 @pytest.mark.parametrize(
