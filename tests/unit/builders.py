@@ -7,7 +7,14 @@ import msgspec
 from gateway.core.identity import Grants, Identity
 from shared.broker.ports import Address
 from shared.messages import codec
-from shared.messages.deliveries import DirectDelivery, ReplayEnded, SettleAsked, TopicDelivery
+from shared.messages.deliveries import (
+    DirectDelivery,
+    Dismissal,
+    ReplayEnded,
+    SettleAsked,
+    SubscribersWanted,
+    TopicDelivery,
+)
 from shared.messages.envelopes import Sender
 from shared.messages.forms import Form
 from shared.settings import OPEN
@@ -23,7 +30,9 @@ def identity(user_id: str = "alice", **permissions: Any) -> Identity:
     return Identity(user_id, Grants.read(permissions or OPEN), expires_at=2e9)
 
 
-DELIVERY = msgspec.msgpack.Decoder(TopicDelivery | DirectDelivery | ReplayEnded | SettleAsked)
+DELIVERY = msgspec.msgpack.Decoder(
+    TopicDelivery | DirectDelivery | ReplayEnded | SettleAsked | Dismissal | SubscribersWanted
+)
 
 
 def topic_delivery(**fields: Any) -> TopicDelivery:

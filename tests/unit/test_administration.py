@@ -1,0 +1,180 @@
+"""What operators have done with users: presence_service/administration.py, and the router."""
+
+import pytest
+
+from presence_service.core.revocations import KEPT_MS, Revocations
+from shared.messages.answers import Erased, People, Routed, Seen
+from shared.messages.deliveries import Audience, Dismissal, SubscribersWanted
+from shared.messages.envelopes import (
+    ConnectionOpened,
+    DisconnectUser,
+    EraseUser,
+    HistoryAsked,
+    InterestReport,
+    Opened,
+    PeopleAsked,
+    PresenceSet,
+    RouteBroadcast,
+    SubscribersAsked,
+)
+from shared.messages.forms import Form
+from shared.messages.records import Revoked
+from tests.unit.builders import life
+from tests.unit.test_presence_owner import Story as Users
+from tests.unit.test_router_owner import Story as Topics
+
+N1, N2 = life("n1"), life("n2")
+
+
+def opened(user_id: str, connection_id: str, issued_at_ms: int) -> ConnectionOpened:
+    return ConnectionOpened(Opened(user_id, connection_id, issued_at_ms=issued_at_ms))
+
+
+def dismissed(story: Users) -> list[tuple[str, Dismissal]]:
+    return [(to, one) for to, one in story.delivered if isinstance(one, Dismissal)]
+
+
+# ---- where users are -----------------------------------------------------------------------------
+
+
+def test_users_are_told_of_with_their_connections_and_the_nodes_that_hold_them():
+    story = Users()
+    story.opens(N1, "c1", now_ms=5)
+    story.opens(N2, "c2", now_ms=6)
+    story.send(N1, PresenceSet("bob", "busy", b'{"mood":1}'), now_ms=7)
+
+    story.send(N1, PeopleAsked("p", ["bob", "eve"]), now_ms=8)
+
+    bob = Seen("bob", "busy", 7, b'{"mood":1}', {"c1": "n1", "c2": "n2"})
+    eve = Seen("eve", "offline", 0, b"{}", {})
+    assert story.answered[-1] == ("answers.n1", People("p", [bob, eve], complete=True))
+
+
+def test_an_owner_that_has_not_heard_every_node_says_so():
+    story = Users(reported=False)
+    story.send(N1, PeopleAsked("p", ["bob"]))
+
+    assert story.answered[-1][1].complete is False
+
+
+# ---- ending connections --------------------------------------------------------------------------
+
+
+def test_every_node_that_holds_the_user_ends_the_connections():
+    story = Users()
+    story.opens(N2, "c2")
+    story.send(N1, DisconnectUser("d", "bob", revoke=False))
+
+    [(to, dismissal)] = dismissed(story)
+    assert to == "direct.n2.n2-p1"
+    assert dismissal == Dismissal("bob", False, "", "d", "answers.n1")
+    assert story.answered[-1] == ("answers.n1", Routed("d", "d", ["n2"], complete=True))
+
+
+def test_a_node_that_has_not_reported_may_hold_the_user_too():
+    story = Users(reported=False)
+    story.send(N1, DisconnectUser("d", "bob", revoke=False))
+
+    assert [to for to, _ in dismissed(story)] == ["direct.n1.n1-p1", "direct.n2.n2-p1"]
+
+
+def test_whose_token_is_revoked_is_turned_away_and_not_known_here():
+    story = Users()
+    story.send(N1, DisconnectUser("d", "bob", revoke=True), now_ms=1000)
+    story.send(N2, opened("bob", "old", 999), now_ms=1001)
+    story.send(N2, opened("bob", "same second", 1000), now_ms=1001)
+    story.send(N2, opened("eve", "hers", 1), now_ms=1001)
+    story.send(N2, opened("bob", "new", 1001), now_ms=1002)
+
+    turned_away = [one.connection_id for _, one in dismissed(story)]
+    assert turned_away == ["old", "same second"]
+    assert all(one.revoked for _, one in dismissed(story))
+    assert story.owner.directory.connections_at("bob", "n2") == ["new"]
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_a_successor_knows_what_was_revoked_also_when_nodes_report(checkpointed):
+    story = Users()
+    story.send(N1, DisconnectUser("d", "bob", revoke=True), now_ms=1000)
+    if checkpointed:
+        story.checkpoint()
+    successor = Users(after=story, reported=False, now_ms=2000)
+    successor.report(N2, Opened("bob", "old", issued_at_ms=5), Opened("eve", "hers"))
+
+    assert [one.connection_id for _, one in dismissed(successor)] == ["old"]
+    assert successor.owner.directory.nodes_of("bob") == set()
+    assert successor.owner.directory.nodes_of("eve") == {"n2"}
+
+
+def test_revocations_are_forgotten_when_no_token_can_be_so_old():
+    revocations = Revocations()
+    revocations.note(Revoked("bob", 1000))
+
+    revocations.sweep(1000 + KEPT_MS)
+    assert revocations.cover(Opened("bob", "c1"))
+    revocations.sweep(1001 + KEPT_MS)
+    assert not revocations.cover(Opened("bob", "c1"))
+    assert list(revocations) == []
+
+
+# ---- erasing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_what_waits_for_a_user_and_from_them_is_erased_for_successors_too(checkpointed):
+    story = Users()
+    for target in ("alice", "bob", "eve"):
+        story.writes(target)
+    story.send(N1, EraseUser("e", "eve"))
+    assert story.answered[-1] == ("answers.n1", Erased("e", 1))
+    story.send(N1, EraseUser("e", "alice"))
+    assert story.answered[-1] == ("answers.n1", Erased("e", 2))
+    if checkpointed:
+        story.checkpoint()
+
+    assert list(Users(after=story).owner.mailboxes) == []
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_what_a_user_has_said_is_erased_and_offsets_stay(checkpointed):
+    story = Topics()
+    story.all_report()
+    for name, user_id in (("m1", "alice"), ("m2", "bob"), ("m3", "alice")):
+        command = RouteBroadcast(name, "a", b"1", from_user=user_id, idempotency_key=name)
+        story.send(N1, command, now_ms=5)
+    assert story.ask(EraseUser("e", "alice"), now_ms=6) == [Erased("e", 2)]
+    if checkpointed:
+        story.checkpoint()
+    story = Topics(after=story, now_ms=7)
+    story.fill(now_ms=7)
+
+    [page] = story.ask(HistoryAsked("h", "a", 10), now_ms=7)
+    assert [(one.message_id, one.offset) for one in page.messages] == [("m2", 2)]
+    assert (page.offset, page.complete) == (3, True)
+    assert story.owner.keys.find("alice", "m1", 7) is None
+    assert story.owner.keys.find("bob", "m2", 7) is not None
+
+
+# ---- who is subscribed, and notifications --------------------------------------------------------
+
+
+def test_nodes_that_want_a_topic_or_may_are_asked_who_is_subscribed():
+    story = Topics()
+    story.send(N1, InterestReport(["a.*"], first=True, last=True))
+    story.send(N1, SubscribersAsked("s", "a.b"))
+
+    asked = [one for one in story.delivered if isinstance(one[1], SubscribersWanted)]
+    wanted = SubscribersWanted("a.b", "s", "answers.n1")
+    assert asked == [("inbox.n1.b1", wanted), ("inbox.n2.b1", wanted)]
+    assert story.answered == [("answers.n1", Routed("s", "s", ["n1", "n2"], complete=True))]
+
+
+def test_a_notification_goes_to_every_node_and_is_not_kept():
+    story = Topics()
+    story.all_report(n1=["a"])
+    audience = Audience(["a"], [])
+    story.send(N1, RouteBroadcast("n", "", b"{}", form=Form.NOTIFICATION, audience=audience, ttl=0))
+
+    assert story.addressed == ["inbox.n1.b1", "inbox.n2.b1"]
+    assert all(one.audience == audience and not one.serial for _, one in story.delivered)
+    assert story.published == []
