@@ -40,7 +40,8 @@ ALSO_UNASKED = frozenset({"AuthStatus", "Status"})
 
 DESCRIPTION = """\
 JSON messages over one WebSocket, in both directions; every message is one text frame. The document
-describes the server: it receives what clients send, and sends what they get.
+describes the server: it receives what clients send, and sends what they get. Binary messages, whose
+format is in docs/protocol.md, are answered with a `Status` and, with an `id`, an `Ack`.
 
 A command with an `id` ends in exactly one `Ack`, or in an `Error`; a reply of another type comes
 before the `Ack`. Without an `id` there is no `Ack`. Fields that a receiver does not know are to be

@@ -3,6 +3,7 @@
 client      what clients send, checked
 checks      what holds for the JSON of every client
 frames      what clients get, as JSON bytes
+binary      what clients send and get in the binary format
 envelopes   what gateways tell owners
 deliveries  what owners hand to nodes
 answers     what the gateway that asked hears of its command

@@ -14,16 +14,18 @@ MAX_DEPTH = 32
 Whole = Annotated[int, Meta(ge=0, le=2**53)]
 """A number that a double holds exactly (X7)."""
 
+MAX_NAME = 128
+"""Characters of an id, a key or a user's name (A8)."""
+
 PrintableId = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=128,
+        max_length=MAX_NAME,
         extra_json_schema={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"},
     ),
 ]
 """To be checked by ``check_printable``, which knows of more that cannot be shown."""
-
 
 FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})
 """Headers that are obeyed and not delivered (X3)."""

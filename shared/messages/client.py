@@ -126,10 +126,18 @@ class Batch(Struct):
     """Each a message of a client, but no Batch."""
 
 
+class BinaryRoute(Struct):
+    """Says where binary messages without a header go: to a topic, to a user, or nowhere (B3)."""
+
+    topic: str | None = None
+    target_user: str | None = None
+
+
 Body: TypeAlias = (
     Ack
     | Authenticate
     | Batch
+    | BinaryRoute
     | Broadcast
     | DirectMessage
     | History
@@ -156,6 +164,7 @@ BODIES: dict[str, type[Body]] = {
         History,
         Ack,
         Batch,
+        BinaryRoute,
     )
 }
 

@@ -1,5 +1,6 @@
 """What clients get, as JSON bytes. Field names and units are the protocol reference's."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,12 +119,32 @@ def presence_state(data: server.PresenceState, command_id: str | None) -> bytes:
 
 
 def topic_delivery(delivery: TopicDelivery) -> bytes:
-    """Return the ``Broadcast``, or ``Presence``, that every receiver is written."""
+    """Return the ``Broadcast``, or ``Presence``, that every receiver is written.
+
+    A binary message is JSON only in a page of history (H1).
+    """
     if delivery.form is Form.PRESENCE:
         return b'{"type":"Presence","data":' + delivery.payload + b"}"
     if delivery.form is Form.NOTIFICATION:
         return _notification(delivery.payload)
-    own = server.BroadcastMetadata(
+    if delivery.form.is_binary:
+        body = b64encode(delivery.payload).decode()
+        header = Raw(topic_header(delivery))
+        return _message("Binary", server.Binary(delivery.form.word, header, body))
+    own = _broadcast_metadata(delivery)
+    metadata = _joined(delivery.metadata, own) if delivery.metadata else own
+    said = server.Broadcast(delivery.topic, Raw(delivery.payload), metadata)
+    return _message("Broadcast", said)
+
+
+def topic_header(delivery: TopicDelivery) -> bytes:
+    """Return the header of a binary message on a topic (B3)."""
+    topic = _members({"topic": delivery.topic})
+    return _object(topic, delivery.metadata, _members(_broadcast_metadata(delivery)))
+
+
+def _broadcast_metadata(delivery: TopicDelivery) -> server.BroadcastMetadata:
+    return server.BroadcastMetadata(
         delivery.sent_at_ms // 1000,
         delivery.sent_at_ms,
         delivery.message_id,
@@ -132,9 +153,6 @@ def topic_delivery(delivery: TopicDelivery) -> bytes:
         delivery.offset or UNSET,
         delivery.replayed or UNSET,
     )
-    metadata = _joined(delivery.metadata, own) if delivery.metadata else own
-    said = server.Broadcast(delivery.topic, Raw(delivery.payload), metadata)
-    return _message("Broadcast", said)
 
 
 def _notification(data: bytes) -> bytes:
@@ -145,20 +163,39 @@ def direct_delivery(delivery: DirectDelivery) -> bytes:
     """Return the ``DirectMessage``, or ``Notification``, that all connections are written."""
     if delivery.form is Form.NOTIFICATION:
         return _notification(delivery.payload)
-    own = server.DirectMessageMetadata(
-        delivery.sent_at_ms // 1000,
-        delivery.sent_at_ms,
-        delivery.message_id,
-        delivery.queued or UNSET,
-    )
+    own = _direct_metadata(delivery)
     metadata = _joined(delivery.metadata, own) if delivery.metadata else own
     said = server.DirectMessage(delivery.from_user, Raw(delivery.payload), metadata)
     return _message("DirectMessage", said)
 
 
+def direct_header(delivery: DirectDelivery) -> bytes:
+    """Return the header of a binary message to a user (B3)."""
+    people = {"target_user": delivery.target_user, "from_user": delivery.from_user}
+    return _object(_members(people), delivery.metadata, _members(_direct_metadata(delivery)))
+
+
+def _direct_metadata(delivery: DirectDelivery) -> server.DirectMessageMetadata:
+    return server.DirectMessageMetadata(
+        delivery.sent_at_ms // 1000,
+        delivery.sent_at_ms,
+        delivery.message_id,
+        delivery.queued or UNSET,
+    )
+
+
 def _joined(members: bytes, own: Struct) -> Raw:
     """Put the client's headers, JSON members already, before the server's own."""
-    return Raw(b"{" + members + b"," + _encode(own)[1:])
+    return Raw(_object(members, _members(own)))
+
+
+def _members(value: object) -> bytes:
+    """Return what stands between the braces of an object."""
+    return _encode(value)[1:-1]
+
+
+def _object(*members: bytes) -> bytes:
+    return b"{" + b",".join(filter(None, members)) + b"}"
 
 
 def ping(at_ms: int) -> bytes:

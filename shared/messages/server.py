@@ -66,7 +66,33 @@ class Unsubscribed(Struct, tag_field="status", tag="unsubscribed"):
     details: Subscriptions
 
 
-Status: TypeAlias = Connected | Subscribed | Unsubscribed
+BinaryType = Annotated[str, _one_of("broadcast", "direct_message", "file_transfer", "stream_data")]
+
+
+class Received(Struct):
+    """What came in a binary message, and whom it has reached (B2)."""
+
+    size: int
+    """Bytes of the payload, its header included."""
+
+    type: BinaryType
+    checksum: str
+    """``sha256:`` and the digest of the payload, in hexadecimal."""
+
+    recipients: int
+    """Connections that it was written to."""
+
+    message_id: str
+    """What receivers see in the header."""
+
+
+class BinaryReceived(Struct, tag_field="status", tag="binary_received"):
+    """A binary message has come (B2)."""
+
+    details: Received
+
+
+Status: TypeAlias = Connected | Subscribed | Unsubscribed | BinaryReceived
 
 
 class AuthStatus(Struct):
@@ -199,6 +225,15 @@ class Broadcast(Struct):
     metadata: BroadcastMetadata | Raw
 
 
+class Binary(Struct):
+    """A binary message in a page of history (H1)."""
+
+    type: BinaryType
+    header: Object
+    body: str
+    """In base64."""
+
+
 class DirectMessageMetadata(Struct):
     """What the server says of a direct message, beside the sender's own headers (X3)."""
 
@@ -273,5 +308,6 @@ STATUSES: dict[str, tuple[Any, type[Struct]]] = {
     "connected": (Connected, Welcome),
     "subscribed": (Subscribed, Subscriptions),
     "unsubscribed": (Unsubscribed, Subscriptions),
+    "binary_received": (BinaryReceived, Received),
 }
 """A Status and its details, by ``status``."""
