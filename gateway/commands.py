@@ -12,8 +12,9 @@ from gateway.core.replies import Reply
 from gateway.node import Node
 from gateway.recovery import Recovery
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
-from shared.messages import frames
+from shared.messages import binary, frames
 from shared.messages.envelopes import HistoryAsked, PresenceSet, RouteBroadcast, RouteDirectMessage
+from shared.messages.forms import Form
 
 CONFIRM_SECONDS = 4.0
 """For the broker to confirm a fact; a command is answered within 5 s."""
@@ -123,6 +124,7 @@ class Commands:
             idempotency_key=headers.idempotency_key or "",
             ttl=headers.ttl,
             low=headers.priority == "low",
+            form=_form(effect),
         )
         uplink = self._node.uplink
         self._start(effect.attempt, lambda number: uplink.broadcast(command, number))
@@ -130,21 +132,11 @@ class Commands:
 
     async def _published(self, effect: Publish) -> Reply:
         ask = effect.attempt.message_id
-        patience = RECEIPT_SECONDS if effect.command.id else 0
+        patience = RECEIPT_SECONDS if effect.command.id or effect.binary else 0
         tally = await self._node.answers.collect(ask, patience)
-        if effect.command.id is None:
-            return Reply([])
-        kind = "delivered" if tally.exact else "partial"
-        effect.attempt.reply = Reply(
-            [
-                frames.ack(
-                    effect.command.id,
-                    kind,
-                    recipients=tally.recipients,
-                    server_message_id=tally.message_id,
-                )
-            ]
-        )
+        kind, heard = "delivered" if tally.exact else "partial", tally.recipients
+        reply = _ended(effect, kind, tally.message_id, heard, recipients=heard)
+        effect.attempt.reply = Reply(reply)
         return effect.attempt.reply
 
     def send(self, effect: Send) -> Pending:
@@ -162,6 +154,7 @@ class Commands:
             metadata=effect.command.metadata,
             ttl=headers.ttl,
             idempotency_key=headers.idempotency_key or "",
+            form=_form(effect),
         )
         uplink, low = self._node.uplink, headers.priority == "low"
         self._start(effect.attempt, lambda number: uplink.direct_message(command, number, low=low))
@@ -171,33 +164,24 @@ class Commands:
         tally = await self._node.answers.collect(
             effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
         )
-        command_id, user_id = effect.command.id, effect.body.target_user
-        match tally.outcome:
-            case "delivered":
-                reply = _delivered(command_id, tally.delivered_to, tally.message_id)
-            case "pending":
-                reply = _pending(command_id, tally.message_id)
-            case "queued":
-                reply = self._offline(command_id, user_id, tally.message_id, queued=True)
-            case "lost":  # not remembered: the same id may be tried again
-                reply = self._offline(command_id, user_id, tally.message_id, queued=False)
-                return Reply(reply, failed=True)
-        if command_id is not None:
+        outcome, delivered_to = tally.outcome, tally.delivered_to
+        reply = []
+        if outcome in {"queued", "lost"}:
+            reply.append(self._offline(effect, queued=outcome == "queued"))
+        if outcome == "lost":
+            return Reply(reply, failed=True)  # not remembered: the same id may be tried again
+        heard = len(delivered_to)
+        reply += _ended(effect, outcome, tally.message_id, heard, delivered_to=delivered_to)
+        if effect.command.id is not None:
             effect.attempt.reply = Reply(reply)
         return Reply(reply)
 
-    def _offline(
-        self, command_id: str | None, user_id: str, message_id: str, *, queued: bool
-    ) -> list[bytes]:
-        """Return the documented Error, and the Ack that the reference's client waits for (A2)."""
+    def _offline(self, effect: Send, *, queued: bool) -> bytes:
+        """Return the documented Error; the Ack that the client waits for may follow (A2)."""
         self._node.metrics.errors.labels(str(NotFound.reply_code)).inc()
+        user_id = effect.body.target_user
         error = NotFound(f"User {user_id} not found or not connected", queued=queued)
-        reply = [frames.error(error, command_id)]
-        if queued and command_id is not None:
-            reply.append(
-                frames.ack(command_id, "queued", delivered_to=[], server_message_id=message_id)
-            )
-        return reply
+        return frames.error(error, effect.command.id)
 
     def _start(self, attempt: Attempt, submit: Callable[[int | None], Sent]) -> None:
         """Send a command, or its repeat under the old number, unless it is still on its way.
@@ -258,16 +242,18 @@ def _with_ok(command_id: str | None, frame: bytes) -> Reply:
     return Reply([frame] if command_id is None else [frame, frames.ack(command_id, "ok")])
 
 
-def _pending(command_id: str | None, message_id: str) -> list[bytes]:
-    """Return the Ack for what clients were written and have not confirmed in time (R2)."""
-    if command_id is None:
-        return []
-    return [frames.ack(command_id, "pending", delivered_to=[], server_message_id=message_id)]
+def _form(effect: Publish | Send) -> Form:
+    return effect.binary.form if effect.binary is not None else Form.JSON
 
 
-def _delivered(command_id: str | None, connections: list[str], message_id: str) -> list[bytes]:
-    if command_id is None:
-        return []
-    return [
-        frames.ack(command_id, "delivered", delivered_to=connections, server_message_id=message_id)
-    ]
+def _ended(
+    effect: Publish | Send, kind: str, message_id: str, heard: int, **fields: Any
+) -> list[bytes]:
+    """Return the Status of what came as a binary message, and the Ack of what has an id."""
+    command_id = effect.command.id
+    reply = []
+    if effect.binary is not None:
+        reply.append(binary.received(effect.binary, heard, message_id, command_id))
+    if command_id is not None:
+        reply.append(frames.ack(command_id, kind, **fields, server_message_id=message_id))
+    return reply

@@ -8,7 +8,7 @@ from gateway.core.session import Session
 from gateway.core.stretches import Stretches
 from gateway.core.wire import text_frame, topic_frame
 from gateway.handover import Handover
-from gateway.outbox import OUTBOX_BYTES, Outbox, Written
+from gateway.outbox import Outbox, Written
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.deliveries import TopicDelivery
@@ -78,7 +78,7 @@ class Connection:
             return self._write_once(delivery, frame) if self._written else self.write(frame)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
-        if self._replay.size > OUTBOX_BYTES:
+        if self._replay.size > self._outbox.limit:
             self.end(SlowConsumer())
         return False
 

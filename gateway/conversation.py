@@ -14,11 +14,10 @@ from gateway.core.replies import Reply
 from gateway.core.session import Session
 from gateway.expiry import Expiry
 from gateway.node import Node
-from gateway.outbox import Outbox
+from gateway.outbox import OUTBOX_MESSAGES, Outbox
 from gateway.performer import WINDOW, Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
-    BadRequest,
     BrokerUnavailable,
     MessageTooBig,
     NoWelcome,
@@ -28,6 +27,7 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.messages import frames
+from shared.settings import Settings
 
 log = structlog.get_logger()
 
@@ -37,7 +37,12 @@ WELCOME_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 MAX_REASON_BYTES = 120
 
-FEATURES = ("broadcast", "direct_message", "presence", "history", "acks")
+FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary")
+
+
+def largest_message(settings: Settings) -> int:
+    """Return how many bytes a message of a client may have, text or binary."""
+    return max(MAX_TEXT_BYTES, settings.max_binary_bytes)
 
 
 class Conversation:
@@ -56,7 +61,8 @@ class Conversation:
         self._node = node
         self._socket = socket
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
-        outbox = Outbox(transport, request.protocol)
+        limit = OUTBOX_MESSAGES * largest_message(node.settings)
+        outbox = Outbox(transport, request.protocol, limit)
         self._connection = Connection(
             session, outbox, self._end, node.directs.lapsed, confirms=confirms
         )
@@ -126,6 +132,7 @@ class Conversation:
             "features": FEATURES,
             "limits": {
                 "message_bytes": MAX_TEXT_BYTES,
+                "binary_bytes": self._node.settings.max_binary_bytes,
                 "subscriptions": self._session.max_subscriptions,
                 "pending_commands": WINDOW,
             },
@@ -142,18 +149,22 @@ class Conversation:
             if message.type is WSMsgType.TEXT:
                 await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
-                error = BadRequest("message: not text", field="message", reason="not text")
-                self._performer.fail(self._session.refuse(error))
+                await self._receive_binary(message.data)
             if self._ended is not None:
                 return
 
     async def _receive(self, text: str) -> None:
         # No character takes more than four bytes, so a short text need not be encoded to be known.
         if 4 * len(text) > MAX_TEXT_BYTES and len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
-            reason = f"longer than {MAX_TEXT_BYTES} bytes"
-            self._end(MessageTooBig(field="message", reason=reason, limit=MAX_TEXT_BYTES))
-            return
-        await self._performer.receive(text)
+            self._end(_too_big(MAX_TEXT_BYTES))
+        else:
+            await self._performer.receive(text)
+
+    async def _receive_binary(self, frame: bytes) -> None:
+        if len(frame) > (most := self._node.settings.max_binary_bytes):
+            self._end(_too_big(most))
+        else:
+            await self._performer.receive_binary(frame)
 
     # ---- the end ---------------------------------------------------------------------------------
 
@@ -199,3 +210,7 @@ class Conversation:
         if effect.id is not None:
             reply.append(frames.ack(effect.id, "ok"))
         return Reply(reply, None if left is None else lambda: self._performer.leave(left))
+
+
+def _too_big(limit: int) -> MessageTooBig:
+    return MessageTooBig(field="message", reason=f"longer than {limit} bytes", limit=limit)

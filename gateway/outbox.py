@@ -6,10 +6,10 @@ from typing import Protocol
 
 from shared.errors import SlowConsumer
 
-OUTBOX_BYTES = 1_048_576
-"""What a client may lag behind before it is dropped as slow."""
+OUTBOX_MESSAGES = 16
+"""Messages of the largest size that a client may lag behind before it is dropped as slow."""
 
-LAGGING_BYTES = OUTBOX_BYTES // 4
+LAGGING_BYTES = 262_144
 """From here on a client is spared broadcasts of low priority (X3)."""
 
 DRAINED_BYTES = 65_536
@@ -38,25 +38,27 @@ class Written(Enum):
 
 
 class Outbox:
-    """Finished frames in, bytes on the wire, order kept. Nothing here waits."""
+    """Finished frames in, bytes on the wire, order kept. Nothing here waits.
 
-    def __init__(self, transport: asyncio.Transport, protocol: Pausable) -> None:
+    While the client reads too slowly the transport holds them, up to ``limit`` bytes.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: Pausable, limit: int) -> None:
+        self.limit = limit
         self._transport = transport
         self._protocol = protocol
 
     def write(self, frames: bytes) -> Written:
         """Hand over whole frames; return what became of them.
 
-        While the client reads too slowly the transport holds them, up to ``OUTBOX_BYTES``.
-
         Raises:
-            SlowConsumer: more than that is held back.
+            SlowConsumer: more than ``limit`` would be held back.
         """
         transport = self._transport
         if transport.is_closing():
             return Written.GONE
         held = transport.get_write_buffer_size()
-        if held and held + len(frames) > OUTBOX_BYTES:
+        if held and held + len(frames) > self.limit:
             raise SlowConsumer
         try:
             transport.write(frames)

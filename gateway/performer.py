@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -71,27 +72,27 @@ class Performer:
 
     async def receive(self, text: str) -> None:
         """Perform what a text message leads to, once there is room for one more command."""
-        effect = await self._next(text, None)
+        effect = await self._next(partial(self._connection.session.receive, text), None)
         if isinstance(effect, Several):
             await self._receive_all(effect)
+
+    async def receive_binary(self, frame: bytes) -> None:
+        """Perform what a binary message leads to, once there is room for one more command."""
+        await self._next(partial(self._connection.session.receive_binary, frame), None)
 
     async def _receive_all(self, several: Several) -> None:
         """Receive the operations of a batch; end it when all are answered (X4)."""
         batch = Batch(len(several.operations), lambda done: self._write([_summary(several, done)]))
+        receive = partial(self._connection.session.receive, in_batch=True)
         for operation in several.operations:
             if not self.over:
-                await self._next(operation, batch)
+                await self._next(partial(receive, operation), batch)
 
-    async def _next(self, text: str | bytes, batch: Batch | None) -> Effect | None:
+    async def _next(self, decide: Callable[..., Effect], batch: Batch | None) -> Effect | None:
         """Decide and perform; return what was decided."""
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
         try:
-            effect = self._connection.session.receive(
-                text,
-                mint=self._node.mint.next(ULID()),
-                now=time.monotonic(),
-                in_batch=batch is not None,
-            )
+            effect = decide(mint=self._node.mint.next(ULID()), now=time.monotonic())
             self._node.metrics.command(effect)
             self._perform(effect, batch)
         except Exception:

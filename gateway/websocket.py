@@ -5,14 +5,17 @@ import logging
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from gateway.conversation import CLOSE_SECONDS, HEARTBEAT_SECONDS, Conversation
+from gateway.conversation import (
+    CLOSE_SECONDS,
+    HEARTBEAT_SECONDS,
+    Conversation,
+    largest_message,
+)
 from gateway.core.handshake import Offer, origin_allowed, read_offer
 from gateway.node import Node
 from gateway.responses import refusal
 from shared.errors import OriginRefused, ServiceError, Unauthorized
 from shared.messages import frames
-
-MAX_FRAME_BYTES = 1_048_576
 
 # It would log the subprotocols that a client offers, and with them its token.
 logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
@@ -41,10 +44,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     except Unauthorized as error:
         if offer.token is None or "Origin" not in request.headers:
             return refusal(error)
-        return await _upgrade_and_close(request, offer, error)
+        return await _upgrade_and_close(request, _socket(offer, node), error)
     except ServiceError as error:
         return refusal(error)
-    socket = _socket(offer)
+    socket = _socket(offer, node)
     await socket.prepare(request)
     if request.transport is not None:
         confirms = request.query.get("acks") == "1"
@@ -68,11 +71,11 @@ def _checked_offer(request: web.Request, node: Node) -> Offer:
     )
 
 
-def _socket(offer: Offer) -> web.WebSocketResponse:
+def _socket(offer: Offer, node: Node) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         compress=False,
-        max_msg_size=MAX_FRAME_BYTES + 1,
+        max_msg_size=largest_message(node.settings) + 1,  # whatever has as much is refused
         timeout=CLOSE_SECONDS,
     )
     if offer.subprotocol:  # aiohttp would read only the first of several header lines
@@ -81,10 +84,9 @@ def _socket(offer: Offer) -> web.WebSocketResponse:
 
 
 async def _upgrade_and_close(
-    request: web.Request, offer: Offer, error: ServiceError
+    request: web.Request, socket: web.WebSocketResponse, error: ServiceError
 ) -> web.StreamResponse:
     """Tell a browser, which cannot read the status of a refused upgrade (S2)."""
-    socket = _socket(offer)
     await socket.prepare(request)
     await socket.send_str(frames.error(error).decode())
     await socket.close(code=error.close_code or 1008, message=error.message.encode())

@@ -105,6 +105,9 @@ class Settings:
     max_subscriptions: Positive = 256
     """Patterns one connection may hold."""
 
+    max_binary_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 1_048_576
+    """Of one binary message (B1)."""
+
     json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
     """Seconds between JSON ``Ping`` messages to each client; 0 for none (C2)."""
 

@@ -8,6 +8,7 @@ from gateway.core.attempts import Attempt
 from gateway.core.replies import Reply
 from shared.errors import ServiceError
 from shared.messages import client
+from shared.messages.binary import Binary
 
 
 class Turn(Enum):
@@ -67,6 +68,8 @@ class Publish:
     body: client.Broadcast
     command: client.Command
     attempt: Attempt
+    binary: Binary | None = None
+    """The binary message that it came as, which is acknowledged in its own way (B2)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Send:
     body: client.DirectMessage
     command: client.Command
     attempt: Attempt
+    binary: Binary | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Feed it what arrived; it answers with what must happen.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from gateway.core.attempts import Attempts
@@ -26,7 +26,7 @@ from gateway.core.effects import (
 from gateway.core.identity import Identity, Right
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
-from shared.messages import client, frames
+from shared.messages import binary, client, frames
 from shared.topics.pattern import (
     contains,
     has_wildcard,
@@ -74,6 +74,9 @@ class Session:
     max_subscriptions: int
     patterns: dict[str, Subscription] = field(default_factory=dict)
     strikes: int = 0
+    route: client.BinaryRoute = field(default_factory=client.BinaryRoute)
+    """Where binary messages without a header go (B3)."""
+
     _attempts: Attempts = field(default_factory=Attempts)
     _marks: "count[int]" = field(default_factory=count)
 
@@ -96,9 +99,22 @@ class Session:
         self.strikes = 0
         return effect
 
-    def refuse(self, error: BadRequest) -> Fail:
-        """Count a bad message that is no text."""
-        return self._fail(error, Turn.TOPIC)
+    def receive_binary(self, frame: bytes, *, mint: str, now: float) -> Effect:
+        """Decide what a binary message leads to: what its JSON twin would (B4)."""
+        turn = Turn.TOPIC
+        try:
+            message = binary.parse(frame)
+            command = message.command(self.route)
+            if command is None:
+                received = binary.received(message, 0, f"binary_{mint}")
+                effect: Effect = Respond(Reply([received]), turn)
+            else:
+                turn = TURNS[type(command.body)]
+                effect = self._decide(command, mint, now)
+        except ServiceError as error:
+            return self._fail(error, turn)
+        self.strikes = 0
+        return replace(effect, binary=message) if isinstance(effect, Publish | Send) else effect
 
     def _fail(self, error: ServiceError, turn: Turn) -> Fail:
         command_id = error.details.pop("message_id", None)
@@ -145,6 +161,8 @@ class Session:
                 return self._query(body, command.id)
             case client.Batch(operations=operations):
                 return Several([bytes(one) for one in operations], command.id)
+            case client.BinaryRoute() as route:
+                return self._set_route(route, command)
             case client.Authenticate(token=token):
                 return Renew(token, command.id)
             case _:
@@ -262,18 +280,21 @@ class Session:
     def _publish(
         self, body: client.Broadcast, command: client.Command, message_id: str, now: float
     ) -> Effect:
-        try:
-            words = parse_topic(body.topic)
-        except BadRequest as error:
-            error.details["field"] = "data.topic"
-            raise
-        if is_reserved(words[0]):
-            raise Forbidden("Only the service speaks on this topic", topic=body.topic)
-        self.identity.grants.require("publish", words)
+        self._require_publish(body.topic)
         attempt = self._attempts.find(command.id, message_id, body.topic, now=now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.TOPIC)
         return Publish(body, command, attempt)
+
+    def _require_publish(self, topic: str) -> None:
+        try:
+            words = parse_topic(topic)
+        except BadRequest as error:
+            error.details["field"] = "data.topic"
+            raise
+        if is_reserved(words[0]):
+            raise Forbidden("Only the service speaks on this topic", topic=topic)
+        self.identity.grants.require("publish", words)
 
     def _send(
         self, body: client.DirectMessage, command: client.Command, message_id: str, now: float
@@ -284,6 +305,17 @@ class Session:
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.DIRECT)
         return Send(body, command, attempt)
+
+    def _set_route(self, route: client.BinaryRoute, command: client.Command) -> Respond:
+        """Set where binary messages go; if that is refused, nowhere, and not where it was."""
+        self.route = client.BinaryRoute()
+        binary.check_route(route, at="data")
+        if route.topic is not None:
+            self._require_publish(route.topic)
+        if route.target_user is not None:
+            self.identity.grants.require_direct(route.target_user)
+        self.route = route
+        return Respond(Reply(_ok(command)), Turn.FREE)
 
 
 def _check_granted(identity: Identity, pattern: str) -> None:

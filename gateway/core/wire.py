@@ -1,9 +1,10 @@
 """PURE: messages as whole WebSocket frames, for many sockets at once."""
 
-from shared.messages import frames
+from shared.messages import binary, frames
 from shared.messages.deliveries import DirectDelivery, TopicDelivery
 
 _TEXT = 0x81
+_BINARY = 0x82
 _SHORT = 126
 _MEDIUM = 65_536
 
@@ -14,6 +15,11 @@ def text_frame(payload: bytes) -> bytes:
     A server's frames are not masked, so one frame serves every receiver.
     """
     return _frame(_TEXT, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Return a whole unmasked WebSocket binary message."""
+    return _frame(_BINARY, payload)
 
 
 def _frame(first: int, payload: bytes) -> bytes:
@@ -27,9 +33,13 @@ def _frame(first: int, payload: bytes) -> bytes:
 
 def topic_frame(delivery: TopicDelivery) -> bytes:
     """Return what every receiver of a broadcast is written."""
+    if delivery.form.is_binary:
+        return binary_frame(binary.topic_delivery(delivery))
     return text_frame(frames.topic_delivery(delivery))
 
 
 def direct_frame(delivery: DirectDelivery) -> bytes:
     """Return what the connections of a direct message's user are written."""
+    if delivery.form.is_binary:
+        return binary_frame(binary.direct_delivery(delivery))
     return text_frame(frames.direct_delivery(delivery))

@@ -4,6 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil
 
 from msgspec.structs import replace
 
@@ -302,7 +303,7 @@ class Held:
 
 
 FRAME_BYTES = 400
-"""What a message takes in a frame at most, beside its payload, metadata and topic."""
+"""What a message takes in a page at most, beside its payload, metadata and topic."""
 
 
 def size_of(message: Published) -> int:
@@ -320,8 +321,16 @@ def fitting(messages: Iterable[Published], max_bytes: int) -> tuple[list[Publish
     taken: list[Published] = []
     size = 0
     for message in messages:
-        size += size_of(message) + len(message.topic) + FRAME_BYTES
+        size += _page_size(message)
         if taken and size > max_bytes:
             return taken, True
         taken.append(message)
     return taken, False
+
+
+def _page_size(message: Published) -> int:
+    """Return the bytes that a message takes in a page at most: a binary one is base64 there."""
+    body = len(message.payload)
+    if message.form.is_binary:
+        body = 4 * ceil(body / 3)
+    return body + len(message.metadata) + len(message.topic) + FRAME_BYTES

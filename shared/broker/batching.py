@@ -18,6 +18,9 @@ from shared.messages.envelopes import CommandBatch, Numbered, Sender
 
 BATCH_ENVELOPES = 100
 BATCH_BYTES = 65_536
+LINE_BYTES = 67_108_864
+"""What may wait for one partition: all that one client may have under way at the default limits."""
+
 RETRY_SECONDS = 0.25
 
 
@@ -84,6 +87,7 @@ class PartitionLink:
         self._address = address
         self._limit = limit
         self._waiting: deque[Submission] = deque()
+        self._size = 0
         self._some = asyncio.Event()
         self._last_number = 0
         self._tells = False
@@ -91,7 +95,11 @@ class PartitionLink:
     @property
     def full(self) -> bool:
         """Whether commands are refused until batches have left. Facts never are."""
-        return len(self._waiting) >= self._limit
+        return self._is_taken(1)
+
+    def _is_taken(self, share: float) -> bool:
+        """Whether so much of the line is taken, by number or by bytes."""
+        return len(self._waiting) >= share * self._limit or self._size >= share * LINE_BYTES
 
     def submit(
         self, envelope: bytes, *, number: int | None = None, low: bool = False
@@ -103,7 +111,7 @@ class PartitionLink:
         Raises:
             BrokerUnavailable: too many wait already; nothing was sent.
         """
-        if self.full or (low and len(self._waiting) >= self._limit // 2):
+        if self._is_taken(0.5 if low else 1):
             raise BrokerUnavailable("Too many commands wait for the broker")
         return self._put(Submission(envelope, fact=False, number=number))
 
@@ -124,6 +132,7 @@ class PartitionLink:
 
     def _put(self, submission: Submission) -> Submission:
         self._waiting.append(submission)
+        self._size += len(submission.envelope)
         self._some.set()
         return submission
 
@@ -134,6 +143,7 @@ class PartitionLink:
             if submission.fact:
                 submission.settle(BrokerUnavailable())
         self._waiting = deque(one for one in self._waiting if not one.fact)
+        self._size = sum(len(one.envelope) for one in self._waiting)
 
     def resume_facts(self) -> None:
         """Take facts again: a new life begins, and reports everything first."""
@@ -160,6 +170,7 @@ class PartitionLink:
             if batch and size > BATCH_BYTES:
                 break
             submission = self._waiting.popleft()
+            self._size -= len(submission.envelope)
             if submission.number is None:
                 self._last_number += 1
                 submission.number = self._last_number

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway import outbox
 from gateway.connection import Connection
+from gateway.outbox import Written
 from tests.component.conftest import Start
 from tests.component.staging import Stall, payloads, place_of, recover
 from tests.support.embedded import Gate, Message, Place, Talk, until
@@ -153,11 +153,11 @@ async def test_a_long_replay_waits_for_a_slow_reader(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.core.retention.Bounds.topic_size", 33_554_432)
-    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
     place = await start(history=LONG)
     alice, bob = await place.people("alice", "bob")
     await fill(alice, "chat.a", 15)
-    transport = connection_of(place, bob)._outbox._transport
+    outbox = connection_of(place, bob)._outbox
+    outbox.limit, transport = BOUND, outbox._transport
     await begin(bob, "chat.a")
     heard: list[int] = []
     assert (await bob.hear())["type"] == "Status"
@@ -173,6 +173,7 @@ async def test_the_replay_of_many_topics_waits_for_the_reader_too(place: Place) 
     topics = [f"chat.{number}" for number in range(100)]  # more than the kernel takes, too
     for topic in topics:
         await alice.broadcast(topic, BIG)
+    connection_of(place, bob)._outbox.limit = 1_048_576
 
     await begin(bob, *topics)
     assert (await bob.hear())["type"] == "Status"
@@ -194,7 +195,7 @@ class Paused:
         connection._outbox.drained = self._wait  # type: ignore[method-assign]
         connection._outbox.write = self._note  # type: ignore[method-assign]
 
-    def _note(self, frames: bytes) -> outbox.Written:
+    def _note(self, frames: bytes) -> Written:
         self._has_begun = self._has_begun or b'"replayed":true' in frames
         return self._write(frames)
 

@@ -22,14 +22,12 @@ def held_back(place: Place, talk: Talk) -> tuple[Connection, Any]:
     return connection, connection._outbox._transport
 
 
-async def test_a_client_that_never_reads_is_dropped_and_others_go_on(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
+async def test_a_client_that_never_reads_is_dropped_and_others_go_on(place: Place) -> None:
     speaker, reader, sleeper = await place.people("speaker", "reader", "sleeper")
     for one in (reader, sleeper):
         await one.subscribe("flood")
-    _, transport = held_back(place, sleeper)
+    connection, transport = held_back(place, sleeper)
+    connection._outbox.limit = BOUND
     counts = []
     for number in range(ENOUGH):
         counts.append((await speaker.broadcast("flood", [number, BIG]))["recipients"])
@@ -49,13 +47,11 @@ async def test_a_client_that_never_reads_is_dropped_and_others_go_on(
     assert (await reader.hear())["data"]["payload"] == "after"
 
 
-async def test_a_client_dropped_as_slow_can_come_back_to_its_mailbox(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "OUTBOX_BYTES", BOUND)
+async def test_a_client_dropped_as_slow_can_come_back_to_its_mailbox(place: Place) -> None:
     speaker, sleeper = await place.people("speaker", "sleeper")
     await sleeper.subscribe("flood")
-    _, transport = held_back(place, sleeper)
+    connection, transport = held_back(place, sleeper)
+    connection._outbox.limit = BOUND
     while not transport.is_closing():
         await speaker.broadcast("flood", BIG)
     await place.server.forgotten("sleeper")

@@ -21,6 +21,7 @@ from shared.broker.memory import MemoryBroker, MemoryChannel, MemoryConnection
 from shared.broker.ports import Address
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings, load
+from tests.support.binary import TYPES, unpacked
 
 SECRET = "the secret of the component tests, which opens nothing"
 PATIENCE = 10.0
@@ -185,6 +186,10 @@ class Talk:
         """Send text as it is."""
         await self.socket.send_str(text)
 
+    async def send(self, frame: bytes) -> None:
+        """Send a binary message as it is."""
+        await self.socket.send_bytes(frame)
+
     async def hear_text(self) -> str:
         """Return the next message as it came."""
         async with asyncio.timeout(PATIENCE):
@@ -193,10 +198,17 @@ class Talk:
         return str(frame.data)
 
     async def hear(self) -> Message:
-        """Return the next message."""
-        if self._aside:
-            return self._aside.pop(0)
-        message: Message = json.loads(await self.hear_text())
+        """Return the next message; a binary one as in a page of history, but with bare bytes."""
+        return self._aside.pop(0) if self._aside else await self._next()
+
+    async def _next(self) -> Message:
+        async with asyncio.timeout(PATIENCE):
+            frame = await self.socket.receive()
+        if frame.type is WSMsgType.BINARY:
+            kind, header, body = unpacked(frame.data)
+            return {"type": "Binary", "data": {"type": TYPES[kind], "header": header, "body": body}}
+        assert frame.type is WSMsgType.TEXT, frame
+        message: Message = json.loads(frame.data)
         return message
 
     async def hears(self, number: int) -> list[Message]:
@@ -213,7 +225,7 @@ class Talk:
         """Return all that answers a command, up to its Ack or Error."""
         found: list[Message] = []
         while not (found and _ends(found[-1])):
-            message: Message = json.loads(await self.hear_text())
+            message = await self._next()
             (found if _answered(message) == command_id else self._aside).append(message)
         return found
 

@@ -212,6 +212,24 @@ async def test_low_priority_leaves_half_of_the_line_to_the_others():
     link.submit(word("c"))
 
 
+async def test_a_link_is_full_also_by_the_bytes_that_wait(monkeypatch):
+    large = word("x" * 90)
+    monkeypatch.setattr(batching, "LINE_BYTES", len(large))
+    link, broker = fresh_link(), FakeLife()
+    link.resume_facts()
+    link.tell(large)
+    assert link.full
+    link.pause_facts()
+    link.submit(large)
+    with pytest.raises(BrokerUnavailable):
+        link.submit(word("refused"))
+
+    async with running(link, lambda: broker):
+        await settled()
+        assert not link.full
+        await broker.confirm()
+
+
 async def test_a_full_link_refuses_commands_but_neither_facts_nor_what_must_be_said():
     link, broker = fresh_link(limit=2), FakeLife()
     link.submit(word("a"))

@@ -1,8 +1,6 @@
 """The binary format: shared/messages/binary.py."""
 
-import hashlib
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,29 +11,10 @@ from shared.errors import BadRequest
 from shared.messages import binary, client, frames
 from shared.messages.checks import Headers
 from shared.messages.forms import Form
+from tests.support.binary import TYPES, checksum, headed, plain, unpacked
 from tests.unit.builders import direct_delivery, topic_delivery
 
 NOWHERE = client.BinaryRoute()
-TYPES = {
-    0x01: "broadcast",
-    0x02: "direct_message",
-    0x03: "file_transfer",
-    0x04: "stream_data",
-    0x81: "broadcast",
-    0x82: "direct_message",
-    0x83: "file_transfer",
-    0x84: "stream_data",
-}
-
-
-def plain(kind: int, payload: bytes) -> bytes:
-    """A message as the reference describes it."""
-    return bytes((kind,)) + len(payload).to_bytes(4, "big") + payload
-
-
-def headed(header: Any, body: bytes = b"", kind: int = 0x83) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return plain(kind, len(text).to_bytes(2, "big") + text + body)
 
 
 def command_of(frame: bytes, route: client.BinaryRoute = NOWHERE) -> client.Command:
@@ -75,7 +54,7 @@ def test_size_and_checksum_are_of_the_payload_the_header_included(kind):
     message = binary.parse(plain(kind, payload))
 
     assert (message.size, message.body) == (len(payload), b"body")
-    assert message.checksum == f"sha256:{hashlib.sha256(payload).hexdigest()}"
+    assert message.checksum == checksum(payload)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -197,12 +176,6 @@ def test_what_the_header_says_of_the_body_is_delivered_and_unknown_fields_are_no
 # ---- what is delivered ---------------------------------------------------------------------------
 
 
-def unpacked(frame: bytes) -> tuple[int, Any, bytes]:
-    length = int.from_bytes(frame[5:7], "big")
-    assert int.from_bytes(frame[1:5], "big") == len(frame) - 5
-    return frame[0], json.loads(frame[7 : 7 + length]), frame[7 + length :]
-
-
 def test_a_broadcast_is_delivered_with_the_clients_members_and_the_servers():
     delivery = topic_delivery(
         form=Form.STREAM_DATA,
@@ -276,7 +249,7 @@ def test_the_longest_header_still_fits_when_the_server_has_added_its_own():
         replayed=True,
     )
 
-    assert unpacked(binary.topic_delivery(delivery))[1]["name"] == name
+    assert unpacked(binary.topic_delivery(delivery)).header["name"] == name
 
 
 # ---- anything at all -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from router.core.history import History, Missed
 from router.core.retention import FRAME_BYTES, Bounds, Place, Retention
+from shared.messages.forms import Form
 from shared.messages.records import HistoryReached, Published, TopicReached
 from shared.topics.pattern import contains, overlaps, parse_pattern
 
@@ -280,6 +281,15 @@ def test_a_page_holds_so_many_bytes_and_what_is_larger_comes_alone():
     assert chat.offsets(after=2, max_bytes=bytes_of(2, 10)) == ([3], False)
     assert chat.offsets(after=3, max_bytes=bytes_of(2, 10)) == ([4], True)
     assert chat.offsets(before=4, max_bytes=bytes_of(1, 10)) == ([3], False)
+
+
+def test_a_page_counts_a_binary_message_as_the_base64_that_it_is_there():
+    chat = Partition()
+    for _ in range(2):
+        chat.say(payload=b"x" * 6, form=Form.STREAM_DATA)
+
+    assert chat.offsets(after=0, max_bytes=bytes_of(2, 16)) == ([1, 2], True)
+    assert chat.offsets(after=0, max_bytes=bytes_of(2, 15)) == ([1], False)
 
 
 # ---- retention (H4) ------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from gateway.core.replies import Reply
 from gateway.core.session import Session
 from shared.errors import BadRequest, Forbidden, TooManyBadMessages
 from shared.messages import client
+from shared.messages.forms import Form
+from tests.support.binary import headed, plain
 from tests.unit.builders import identity
 
 
@@ -41,6 +43,10 @@ class Talk:
         self._minted += 1
         text = message if isinstance(message, str) else json.dumps(message)
         return self.session.receive(text, mint=f"ulid{self._minted}", now=self.now)
+
+    def bring(self, frame: bytes) -> Any:
+        self._minted += 1
+        return self.session.receive_binary(frame, mint=f"ulid{self._minted}", now=self.now)
 
     def subscribe(self, *topics: str) -> Any:
         return self.say("Subscribe", "s", topics=list(topics))
@@ -579,6 +585,104 @@ def test_an_answer_that_is_there_at_once_still_awaits_its_turn(message, turn):
     assert Talk(direct=["bob"]).hear(message).turn is turn
 
 
+# ---- binary messages (B3, B4) --------------------------------------------------------------------
+
+
+def test_a_binary_message_leads_to_what_its_json_twin_does():
+    talk = Talk()
+    spoken = talk.bring(headed({"topic": "a", "id": "m", "metadata": {"ttl": 5}}, b"\x00", 0x84))
+    sent = talk.bring(headed({"target_user": "bob"}, b"\x00", 0x81))
+
+    assert isinstance(spoken, Publish)
+    assert (spoken.command.id, spoken.command.headers.ttl) == ("m", 5)
+    assert (spoken.body.topic, bytes(spoken.body.payload)) == ("a", b"\x00")
+    assert spoken.binary.form is Form.STREAM_DATA
+    assert spoken.attempt.message_id == "broadcast_ulid1"
+    assert isinstance(sent, Send)
+    assert (sent.body.target_user, sent.binary.form) == ("bob", Form.BROADCAST)
+    assert sent.attempt.message_id == "dm_ulid2"
+
+
+def test_what_has_no_header_goes_where_the_route_says_and_without_one_nowhere():
+    talk = Talk()
+    assert [one["type"] for one in frames_of(talk.bring(plain(3, b"x")))] == ["Status"]
+
+    assert [one["type"] for one in frames_of(talk.say("BinaryRoute", "r", topic="a"))] == ["Ack"]
+    assert talk.bring(plain(3, b"x")).body.topic == "a"
+    assert frames_of(talk.say("BinaryRoute", target_user="bob")) == []
+    assert talk.bring(plain(1, b"x")).body.target_user == "bob"
+    assert talk.bring(headed({"topic": "b"})).body.topic == "b"
+    talk.say("BinaryRoute")
+    assert isinstance(talk.bring(plain(3, b"x")), Respond)
+
+
+@pytest.mark.parametrize(
+    ("route", "code"),
+    [
+        ({"topic": "denied"}, 403),
+        ({"topic": "presence.bob"}, 403),
+        ({"topic": "system.news"}, 403),
+        ({"topic": "a.*"}, 400),
+        ({"topic": "a b"}, 400),
+        ({"target_user": "eve"}, 403),
+        ({"target_user": ""}, 400),
+        ({"target_user": "\n"}, 400),
+        ({"topic": "a", "target_user": "bob"}, 400),
+    ],
+    ids=str,
+)
+def test_a_route_that_is_refused_leaves_none(route, code):
+    """What follows must not reach those who were meant before."""
+    talk = Talk(publish=["a"], direct=["bob"])
+    talk.say("BinaryRoute", topic="a")
+
+    refused = talk.say("BinaryRoute", "r", **route)
+
+    assert (refused.error.reply_code, refused.id) == (code, "r")
+    assert isinstance(talk.bring(plain(1, b"x")), Respond)
+
+
+@pytest.mark.parametrize("header", [{"topic": "denied"}, {"target_user": "eve"}], ids=str)
+def test_rights_are_those_of_the_json_commands(header):
+    talk = Talk(publish=["a"], direct=["bob"])
+
+    refused = talk.bring(headed({**header, "id": "m"}))
+
+    assert (refused.error.reply_code, refused.id) == (403, "m")
+
+
+@pytest.mark.parametrize("route", [{"topic": "a"}, {"target_user": "bob"}], ids=str)
+def test_a_right_that_a_fresh_token_has_not_is_lost_for_what_was_routed_before(route):
+    talk = Talk()
+    talk.say("BinaryRoute", **route)
+    talk.session.renewed(identity("alice", publish=["b"]))
+
+    assert talk.bring(plain(1, b"x")).error.reply_code == 403
+
+
+def test_a_repeated_id_is_known_whether_it_comes_in_binary_or_in_json():
+    talk = Talk()
+    first = talk.bring(headed({"topic": "a", "id": "m"})).attempt
+    assert talk.bring(headed({"topic": "a", "id": "m"})).attempt is first
+    first.reply = Reply([b"done"])
+
+    assert talk.bring(headed({"topic": "a", "id": "m"})) == Respond(first.reply, Turn.TOPIC)
+    assert talk.broadcast("m") == Respond(first.reply, Turn.TOPIC)
+
+
+@pytest.mark.parametrize(
+    ("frame", "turn"),
+    [
+        (b"", Turn.TOPIC),
+        (plain(1, b"x"), Turn.TOPIC),
+        (headed({"topic": "system.a"}), Turn.TOPIC),
+        (headed({"target_user": "eve"}), Turn.DIRECT),
+    ],
+)
+def test_a_binary_message_answered_at_once_awaits_its_turn_too(frame, turn):
+    assert Talk(direct=["bob"]).bring(frame).turn is turn
+
+
 # ---- bad messages --------------------------------------------------------------------------------
 
 
@@ -612,9 +716,18 @@ def test_a_bad_topic_and_a_bad_binary_message_count_in_the_row_too():
     talk = Talk()
     for _ in range(8):
         talk.subscribe("a b")
-    talk.session.refuse(BadRequest("binary"))
+    talk.bring(b"")
 
     assert isinstance(talk.subscribe("a b").error, TooManyBadMessages)
+
+
+def test_a_good_binary_message_breaks_the_row():
+    talk = Talk()
+    for _ in range(9):
+        talk.bring(b"")
+    talk.bring(plain(1, b"x"))
+
+    assert type(talk.bring(b"").error) is BadRequest
 
 
 def test_what_is_forbidden_is_no_bad_message():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core.wire import text_frame
-from gateway.outbox import OUTBOX_BYTES, Outbox, Written
+from gateway.core.wire import binary_frame, text_frame
+from gateway.outbox import Outbox, Written
 from shared.errors import SlowConsumer
 
 
@@ -24,6 +24,13 @@ def test_a_text_message_is_one_final_unmasked_frame_with_the_shortest_length(siz
     payload = b"x" * size
 
     assert text_frame(payload) == header + payload
+
+
+def test_a_binary_message_is_a_frame_of_its_own_kind():
+    assert binary_frame(b"\x00") == b"\x82\x01\x00"
+
+
+LIMIT = 1000
 
 
 class Wire:
@@ -56,20 +63,20 @@ def wire() -> Wire:
 
 
 def test_what_the_socket_takes_counts_as_written(wire):
-    assert Outbox(wire, wire).write(b"frame") is Written.SENT
+    assert Outbox(wire, wire, LIMIT).write(b"frame") is Written.SENT
     assert wire.written == [b"frame"]
 
 
 def test_what_a_slow_reader_holds_back_is_the_transports_until_it_reads_on(wire):
     wire.writing_paused = True
 
-    assert Outbox(wire, wire).write(b"frame") is Written.HELD
+    assert Outbox(wire, wire, LIMIT).write(b"frame") is Written.HELD
     assert wire.written == [b"frame"]
 
 
 def test_a_reader_may_lag_behind_up_to_the_bound_and_no_further(wire):
-    outbox = Outbox(wire, wire)
-    wire.held = OUTBOX_BYTES - 3
+    outbox = Outbox(wire, wire, LIMIT)
+    wire.held = LIMIT - 3
 
     outbox.write(b"123")
     with pytest.raises(SlowConsumer):
@@ -78,18 +85,18 @@ def test_a_reader_may_lag_behind_up_to_the_bound_and_no_further(wire):
 
 
 def test_one_large_message_to_a_reader_that_keeps_up_is_written_whatever_its_size(wire):
-    assert Outbox(wire, wire).write(b"x" * (OUTBOX_BYTES + 1)) is Written.SENT
+    assert Outbox(wire, wire, LIMIT).write(b"x" * (LIMIT + 1)) is Written.SENT
 
 
 def test_nothing_is_written_to_a_socket_that_is_going_or_gone(wire):
     wire.gone = True
-    assert Outbox(wire, wire).write(b"frame") is Written.GONE
+    assert Outbox(wire, wire, LIMIT).write(b"frame") is Written.GONE
     wire.closing = True
-    assert Outbox(wire, wire).write(b"frame") is Written.GONE
+    assert Outbox(wire, wire, LIMIT).write(b"frame") is Written.GONE
     assert wire.written == []
 
 
 def test_dropping_a_socket_does_not_wait_for_its_reader(wire):
-    Outbox(wire, wire).abort()
+    Outbox(wire, wire, LIMIT).abort()
 
     assert wire.aborted
