@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from standalone.local_cluster import LocalCluster
 from standalone.tokens import development_token
 from tests.support.binary import TYPES, checksum, file_chunks, headed, plain
-from tests.support.cluster import url_of
+from tests.support.cluster import balanced, url_of
 from tests.support.embedded import Message, Talk
 
 pytestmark = pytest.mark.rabbitmq
@@ -21,7 +21,13 @@ LIMIT = 1_048_576
 
 @asynccontextmanager
 async def talks(cluster: LocalCluster, *users: str) -> AsyncIterator[list[Talk]]:
-    """Connect the first user to the first gateway and all others to the second."""
+    """Connect the first user to the first gateway and all others to the second.
+
+    While a partition moves, what is said to a user waits in the mailbox, which holds one such
+    message only: so they wait until all partitions have come to rest.
+    """
+    for service in ("router", "presence_service"):
+        await balanced(cluster, service)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(ClientSession())
         connected = []

@@ -98,7 +98,7 @@ async def test_extra_fields_are_ignored(place: Place) -> None:
     assert (pong["type"], ack["type"]) == ("Pong", "Ack")
 
 
-async def test_a_binary_message_is_a_bad_request(place: Place) -> None:
+async def test_bytes_that_are_no_binary_message_are_a_bad_request(place: Place) -> None:
     alice = await place.connect("alice")
     for body in (b"", b"\x00", b'{"type":"Ping","data":{}}'):
         await alice.socket.send_bytes(body)
@@ -116,7 +116,7 @@ async def test_ten_bad_messages_in_a_row_end_the_conversation(place: Place) -> N
     assert await alice.closed() == 4400
 
 
-async def test_binary_messages_count_as_bad_ones(place: Place) -> None:
+async def test_bad_binary_messages_count_as_bad_ones(place: Place) -> None:
     alice = await place.connect("alice")
     for _ in range(5):
         await alice.socket.send_bytes(b"")

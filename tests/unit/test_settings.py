@@ -113,6 +113,8 @@ def test_everything_that_is_wrong_is_reported_at_once():
         ("REALTIME_HISTORY", '{"a..b": {"messages": 100, "seconds": 300}}'),
         ("REALTIME_HISTORY", '{"#.a": {"messages": 100, "seconds": 300}}'),
         ("REALTIME_MAX_SUBSCRIPTIONS", "0"),
+        ("REALTIME_MAX_BINARY_BYTES", "1023"),
+        ("REALTIME_MAX_BINARY_BYTES", "16777217"),
         ("REALTIME_JSON_PING_SECONDS", "-1"),
         ("REALTIME_MAILBOX_BYTES", "1.5"),
         ("REALTIME_LOG_LEVEL", "loud"),
