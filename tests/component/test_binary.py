@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.component.conftest import Start
-from tests.component.staging import acknowledging
+from tests.component.staging import Stall, acknowledging
 from tests.support.binary import TYPES, checksum, headed, plain
-from tests.support.embedded import Message, Place, Talk, token
+from tests.support.embedded import Message, Place, Talk, token, until
 
 ROUTES = [{"topic": "chat.a"}, {"target_user": "bob"}]
 BODY = bytes(range(256))
@@ -86,6 +86,20 @@ async def test_a_message_with_an_id_ends_in_the_ack_of_its_json_twin(
         **({"recipients": 1} if "topic" in where else {"delivered_to": [bob.id]}),
         "server_message_id": message_id,
     }
+
+
+async def test_recipients_are_waited_for_also_without_an_id(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await bob.subscribe("chat.a")
+    answers = place.server.node.answers
+    with Stall("inbox") as stall:
+        await alice.send(headed({"topic": "chat.a"}))
+        await until(
+            lambda: any(one.tally.answered for one in answers._waiting.values()),
+            "the owner has said who gets it",
+        )
+        stall.open()
+    assert (await alice.hear())["data"]["details"]["recipients"] == 1
 
 
 async def test_without_a_route_a_message_is_acknowledged_and_goes_nowhere(place: Place) -> None:
