@@ -10,6 +10,7 @@ from tests.support.rabbitmq import NoRabbitMQ, any_rabbitmq, can_run_privately
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", help="every RabbitMQ in a container of this image, by Docker")
+    parser.addoption("--seed", type=int, help="of the junk that is sent; else by chance")
 
 
 @pytest.fixture(scope="session")

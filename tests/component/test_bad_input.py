@@ -1,17 +1,13 @@
 """What no well-behaved client sends (X2, X7, W9, W11)."""
 
 import json
-from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 from aiohttp import WSMsgType
 from aiohttp.http_websocket import WebSocketWriter
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-from shared.messages.client import BODIES, SERVER_ONLY
+from shared.messages.client import SERVER_ONLY
 from tests.support.embedded import Place, Talk
 
 LIMIT = 65_536
@@ -206,90 +202,3 @@ async def test_invalid_utf8_closes_the_connection(place: Place) -> None:
     alice = await place.connect("alice")
     writer_of(alice).transport.write(frame(1, b'{"type":"\xff\xfe"}'))
     assert await alice.closed() == 1007
-
-
-# ---- anything at all -----------------------------------------------------------------------------
-
-scalars = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=20),
-    st.just("a.b"),
-)
-values = st.recursive(
-    scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    ),
-    max_leaves=12,
-)
-FIELDS = ["topics", "topic", "payload", "target_user", "status", "metadata", "token", "timestamp"]
-HEADERS = ["ttl", "priority", "echo", "idempotency_key", "from_user"]
-commands = st.fixed_dictionaries(
-    {
-        "type": st.one_of(st.sampled_from(sorted({*BODIES, *SERVER_ONLY})), st.text(max_size=8)),
-        "data": st.one_of(
-            st.dictionaries(st.sampled_from(FIELDS), st.one_of(values, st.just(["a.b"]))), values
-        ),
-    },
-    optional={
-        "metadata": st.one_of(st.dictionaries(st.sampled_from(HEADERS), values), values),
-        "timestamp": values,
-    },
-)
-
-
-@pytest.fixture
-async def trio(place: Place) -> tuple[Talk, Talk, Talk, Iterator[int]]:
-    """A vandal, and two who talk undisturbed."""
-    vandal, speaker, listener = await place.people("vandal", "speaker", "listener")
-    await listener.subscribe("undisturbed")
-    return vandal, speaker, listener, count()
-
-
-Trio = tuple[Talk, Talk, Talk, Iterator[int]]
-many = settings(
-    max_examples=150,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a miss is waited for: no shrinking
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-async def undisturbed(speaker: Talk, listener: Talk, number: int) -> None:
-    """Check that two others can talk."""
-    ack = await speaker.broadcast("undisturbed", number)
-    assert (ack["status"], ack["recipients"]) == ("delivered", 1)
-    heard = await listener.told()
-    assert [one["data"]["payload"] for one in heard] == [number]
-
-
-@many
-@given(text=st.one_of(st.text(), values.map(json.dumps)))
-async def test_any_text_that_is_no_command_gets_one_error(trio: Trio, text: str) -> None:
-    vandal, speaker, listener, numbers = trio
-    error = await refused(vandal, text.encode("utf-8", "replace").decode())
-    assert error["code"] == 400
-    assert not await vandal.told()
-    await undisturbed(speaker, listener, next(numbers))
-
-
-@many
-@given(command=commands)
-async def test_anything_like_a_command_is_answered(trio: Trio, command: dict[str, Any]) -> None:
-    vandal, speaker, listener, numbers = trio
-    number = next(numbers)
-    *_, last = await attempt(vandal, command, f"try {number}")
-    if last["type"] == "Error":
-        assert last["data"]["code"] in {400, 401, 403, 404}, last
-    await vandal.told()
-    await undisturbed(speaker, listener, number)
-
-
-async def attempt(talk: Talk, command: dict[str, Any], command_id: str) -> list[dict[str, Any]]:
-    """Send something like a command; return what answers it."""
-    await talk.raw(json.dumps({**command, "id": command_id}))
-    return await talk.answers(command_id)
