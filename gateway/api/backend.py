@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import orjson
 from msgspec import Raw, json
 from ulid import ULID
 
@@ -19,7 +18,7 @@ from shared.broker import topology
 from shared.broker.listening import listen
 from shared.clock import wall_clock_ms
 from shared.errors import BadRequest, Forbidden, NotFound
-from shared.messages import frames
+from shared.messages import frames, server
 from shared.messages.answers import Seen
 from shared.messages.checks import Headers, check_printable, read_headers
 from shared.messages.deliveries import Audience
@@ -287,15 +286,11 @@ def _headers(
 
 def _notification(body: structs.NotificationRequest, message_id: str, now_ms: int) -> bytes:
     """Return the ``data`` of the Notification that clients get."""
-    return orjson.dumps(
-        {
-            "id": message_id,
-            "level": body.level,
-            "title": body.title,
-            "message": body.message,
-            "actions": [{"label": one.label, "url": one.url} for one in body.actions],
-            **frames.moment("sent_at", now_ms),
-        }
+    actions = [server.Action(one.label, one.url) for one in body.actions]
+    return json.encode(
+        server.Notification(
+            message_id, body.level, body.title, body.message, actions, now_ms // 1000, now_ms
+        )
     )
 
 

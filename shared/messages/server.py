@@ -278,9 +278,9 @@ class Notification(Struct):
     level: Annotated[str, _one_of("info", "success", "warning", "error")]
     title: str
     message: str
+    actions: list[Action]
     sent_at: Seconds
     sent_at_ms: Milliseconds
-    actions: list[Action] | UnsetType = UNSET
 
 
 BODIES: dict[str, Any] = {

@@ -14,7 +14,7 @@ from tests.component.conftest import Start
 from tests.support import reference_samples as samples
 from tests.support.broker import Troubled
 from tests.support.cluster import eventually, make_cluster, metric, url_of
-from tests.support.embedded import SECRET, Message, Place, Talk
+from tests.support.embedded import SECRET, Message, Place, Talk, token
 from tests.support.schemas import misfits
 
 # ---- the scene -----------------------------------------------------------------------------------
@@ -203,6 +203,20 @@ async def test_the_welcome_is_as_printed(place: Place) -> None:
     found = {"type": "Status", "data": {"status": "connected", "details": details}}
     expected = printed(samples.WELCOME, connection_id=A(str), server_time=A(int))
     assert shown(found, expected) == expected
+
+
+async def test_a_notification_is_delivered_as_printed(place: Place) -> None:
+    alice = await place.connect("alice")
+    said = json.loads(samples.NOTIFICATION)["data"]
+    response = await place.client.request(
+        "POST",
+        "/api/v1/notifications",
+        json={"audience": {"to": "all"}, **said},
+        headers={"Authorization": f"Bearer {token('ops', roles=['admin'])}"},
+    )
+    assert response.status == 200
+    heard = await hears(alice, samples.NOTIFICATION)
+    assert heard["data"]["id"] == A(str, "notification_")
 
 
 async def test_the_presence_of_a_user_is_told_as_printed(place: Place) -> None:
