@@ -103,6 +103,7 @@ class Junk:
             "Unsubscribe": {"topics": [topic, "fuzz.*"]},
             "Broadcast": {"topic": topic, "payload": pick.choice(VALUES)},
             "DirectMessage": {"target_user": pick.choice(self._users), "payload": topic},
+            "BinaryRoute": pick.choice([{"topic": topic}, {"target_user": "nobody"}, {}]),
             "Presence": {"status": "busy", "metadata": {"odd": pick.choice(VALUES)}},
             "Authenticate": {"token": pick.choice([self._token, self._token[:-2], "a.b.c"])},
             "History": {"topic": topic, "limit": 3},
@@ -139,13 +140,15 @@ class Junk:
         return pick.choice(["".join(characters), json.dumps(pick.choice(VALUES))])
 
     def _binary(self) -> bytes:
-        """Return what looks like the reference's binary messages, more or less."""
+        """Return a binary message (B1, B3), more or less: addressed, or not, or wrongly."""
         pick = self._random
         body = pick.randbytes(pick.randrange(40))
-        size = len(body) if pick.random() < 0.7 else pick.randrange(2**32)
-        return (
-            bytes((pick.choice([1, 2, 3, 4, 0x81, 0x82, 0xFF]),)) + size.to_bytes(4, "big") + body
-        )
+        if pick.random() < 0.5:
+            header = json.dumps({**self._data("BinaryRoute"), "seq": pick.choice([0, 1, *VALUES[:4]])}).encode()
+            body = len(header).to_bytes(2, "big") + header + body
+        size = len(body) if pick.random() < 0.8 else pick.randrange(2**32)
+        kind = pick.choice([0x01, 0x02, 0x03, 0x04, 0x81, 0x82, 0x83, 0x84, 0xFF])
+        return kind.to_bytes(1, "big") + size.to_bytes(4, "big") + body
 
     def _fragmented(self, body: bytes) -> bytes:
         at = self._random.randrange(len(body))

@@ -101,6 +101,8 @@ class Vandal:
 
     async def _read_up_to(self, talk: Talk, fence: str) -> bool:
         async for frame in talk.socket:
+            if frame.type is WSMsgType.BINARY:
+                continue
             assert frame.type is WSMsgType.TEXT, frame
             self._heard += 1
             if self._heard % CHECKED == 0:

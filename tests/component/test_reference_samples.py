@@ -1,5 +1,6 @@
 """Every JSON sample of the protocol reference, on both brokers: sent and answered as printed."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -180,6 +181,15 @@ async def test_a_direct_message_to_an_offline_user_is_answered_as_printed(place:
     await hears(sender, samples.DIRECT_MESSAGE_ACK, status="queued", delivered_to=[])
     receiver = await place.connect("user456")
     await hears(receiver, samples.DIRECT_MESSAGE_DELIVERY, sent_at=A(int), message_id=A(str, "dm_"))
+
+
+async def test_a_binary_message_is_acknowledged_as_printed(place: Place) -> None:
+    alice = await place.connect("alice")
+    file = bytes(range(256)) * 4
+    await alice.socket.send_bytes(b"\x03" + len(file).to_bytes(4, "big") + file)
+    checksum = f"sha256:{hashlib.sha256(file).hexdigest()}"
+    await hears(alice, samples.BINARY_RECEIVED, checksum=checksum)
+    assert not await alice.told()
 
 
 async def test_the_printed_headers_are_delivered_with_a_broadcast(place: Place) -> None:
