@@ -128,7 +128,7 @@ class Performer:
             case Respond():
                 self._respond(effect.turn, effect.reply, batch)
             case Fail():
-                self.fail(effect, batch)
+                self._fail(effect, batch)
             case Leave():
                 self._respond(Turn.TOPIC, self._commands.leave(effect), batch)
             case Renew():
@@ -137,7 +137,7 @@ class Performer:
                 self._node.directs.confirmed(self._connection, effect.message_ids)
                 self._respond(Turn.FREE, effect.reply, batch)
 
-    def fail(self, effect: Fail, batch: Batch | None = None) -> None:
+    def _fail(self, effect: Fail, batch: Batch | None) -> None:
         """Say what was wrong; end the conversation if it was once too often."""
         if effect.error.close_code is not None:
             self._end(effect.error, effect.id)
