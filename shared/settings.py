@@ -105,7 +105,7 @@ class Settings:
     max_subscriptions: Positive = 256
     """Patterns one connection may hold."""
 
-    max_binary_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 1_048_576
+    max_binary_bytes: Annotated[int, Meta(ge=1024, le=8_388_608)] = 1_048_576
     """Of one binary message (B1)."""
 
     json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
