@@ -144,7 +144,8 @@ class Junk:
         pick = self._random
         body = pick.randbytes(pick.randrange(40))
         if pick.random() < 0.5:
-            header = json.dumps({**self._data("BinaryRoute"), "seq": pick.choice([0, 1, *VALUES[:4]])}).encode()
+            about = {**self._data("BinaryRoute"), "seq": pick.choice([0, 1, *VALUES[:4]])}
+            header = json.dumps(about).encode()
             body = len(header).to_bytes(2, "big") + header + body
         size = len(body) if pick.random() < 0.8 else pick.randrange(2**32)
         kind = pick.choice([0x01, 0x02, 0x03, 0x04, 0x81, 0x82, 0x83, 0x84, 0xFF])
