@@ -11,10 +11,10 @@ from ulid import ULID
 
 from gateway.answers import RECEIPT_SECONDS
 from gateway.api import structs
+from gateway.api.cluster import cluster_state
 from gateway.commands import WRITTEN_SECONDS
 from gateway.core.tally import Tally
 from gateway.node import Node
-from shared.broker import topology
 from shared.broker.listening import listen
 from shared.clock import wall_clock_ms
 from shared.errors import BadRequest, Forbidden, NotFound
@@ -24,7 +24,7 @@ from shared.messages.checks import Headers, check_printable, read_headers
 from shared.messages.deliveries import Audience
 from shared.messages.envelopes import HistoryAsked, RouteBroadcast, RouteDirectMessage
 from shared.messages.forms import Form
-from shared.overview import GATEWAY, Overview
+from shared.overview import Overview
 from shared.topics.pattern import parse_topic
 
 MAX_PAYLOAD_BYTES = 65_536
@@ -236,7 +236,7 @@ class BackEnd:
         """Tell who is in the cluster; it takes two seconds to listen."""
         overview = Overview()
         await listen(self._node.broker, overview, LOOK_SECONDS)
-        return _state(overview, self._node.settings.partitions)
+        return cluster_state(overview, self._node.settings.partitions, time.monotonic())
 
     # ---- doing something about a user ------------------------------------------------------------
 
@@ -300,27 +300,3 @@ def _presence(seen: Seen) -> structs.UserPresence:
         shown.last_seen, shown.last_seen_ms = seen.last_seen_ms // 1000, seen.last_seen_ms
         shown.metadata = json.decode(seen.metadata, type=dict[str, Raw])
     return shown
-
-
-def _state(overview: Overview, partitions: int) -> structs.ClusterState:
-    processes = overview.processes(time.monotonic())
-    replicas = [one for one in processes if one.role != GATEWAY]
-    served = {
-        service: {at for one in replicas if one.role == service for at in one.serves}
-        for service in (topology.ROUTER, topology.PRESENCE)
-    }
-    return structs.ClusterState(
-        partitions,
-        [
-            structs.GatewayState(
-                one.node, one.connections, round(one.taken_rate, 1), round(one.given_rate, 1)
-            )
-            for one in processes
-            if one.role == GATEWAY
-        ],
-        [
-            structs.ReplicaState(one.node, one.role, sorted(one.serves), round(one.taken_rate, 1))
-            for one in replicas
-        ],
-        {name: sorted(set(range(partitions)) - found) for name, found in served.items()},
-    )
