@@ -5,62 +5,18 @@ import time
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
 
 from tests.component.conftest import Start
 from tests.component.staging import acknowledging, end_reigns, history, payloads, waits_for
+from tests.support.api import BackEnd
 from tests.support.embedded import Message, Place, Talk, token, until
 
 KEY = "the key of a back end of the component tests"
 
 
-class BackEnd:
-    """Somebody who calls the API with one credential."""
-
-    def __init__(self, place: Place, credential: str = "") -> None:
-        self._client = place.client
-        self._credential = credential or token("ops", roles=["admin"])
-
-    async def call(
-        self, method: str, path: str, body: Any = None, **headers: str
-    ) -> ClientResponse:
-        """Make a request and return the response, read to its end."""
-        sent = {"Authorization": f"Bearer {self._credential}", **headers}
-        response = await self._client.request(method, f"/api/v1{path}", json=body, headers=sent)
-        await response.read()
-        return response
-
-    async def post(self, path: str, body: Any = None, key: str = "") -> Message:
-        """Post something that succeeds; return the answer."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return await _succeeded(await self.call("POST", path, body or {}, **headers))
-
-    async def get(self, path: str) -> Message:
-        """Get something that is there."""
-        return await _succeeded(await self.call("GET", path))
-
-    async def delete(self, path: str) -> Message:
-        """Delete something that is there."""
-        return await _succeeded(await self.call("DELETE", path))
-
-    async def refused(self, method: str, path: str, body: Any = None) -> Message:
-        """Make a request that fails; return the data of the Error."""
-        response = await self.call(method, path, body)
-        error: Message = await response.json()
-        assert (error["type"], error["data"]["code"]) == ("Error", response.status), error
-        data: Message = error["data"]
-        return data
-
-
-async def _succeeded(response: ClientResponse) -> Message:
-    found: Message = await response.json()
-    assert response.status == 200, found
-    return found
-
-
 @pytest.fixture
 def ops(place: Place) -> BackEnd:
-    return BackEnd(place)
+    return BackEnd(place.client, token("ops", roles=["admin"]))
 
 
 # ---- who may -------------------------------------------------------------------------------------
@@ -78,7 +34,7 @@ async def test_without_a_good_credential_nothing_is_done(
 
 
 async def test_a_token_without_the_role_is_forbidden(place: Place) -> None:
-    stranger = BackEnd(place, token("bob"))
+    stranger = BackEnd(place.client, token("bob"))
     error = await stranger.refused("GET", "/users/bob/presence")
     assert (error["code"], error["details"]) == (403, {"role": "admin"})
 
@@ -86,9 +42,9 @@ async def test_a_token_without_the_role_is_forbidden(place: Place) -> None:
 async def test_a_key_of_the_settings_speaks_for_the_service(start: Start) -> None:
     place = await start(api_keys=["another key that is as long as keys must be", KEY])
     bob = await place.connect("bob")
-    await BackEnd(place, KEY).post("/direct-messages", {"target_user": "bob", "payload": 1})
+    await BackEnd(place.client, KEY).post("/direct-messages", {"target_user": "bob", "payload": 1})
     assert (await bob.hear())["data"]["from_user"] == "$service"
-    wrong = await BackEnd(place, KEY + "x").refused("GET", "/users/bob/presence")
+    wrong = await BackEnd(place.client, KEY + "x").refused("GET", "/users/bob/presence")
     assert wrong["code"] == 401
 
 
