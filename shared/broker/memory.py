@@ -49,7 +49,7 @@ class MemoryBroker:
             raise BrokerUnavailable("The queue is another connection's", queue=name)
         return queue
 
-    def route(self, body: bytes, to: Address) -> None:
+    def route(self, body: bytes, to: Address, *, reply_to: str = "", correlation: str = "") -> None:
         """Put a message on every queue that it is for."""
         targets = self._targets(to)
         if not targets:
@@ -57,7 +57,7 @@ class MemoryBroker:
         refusing = [queue for queue in targets if queue.is_full]
         for queue in targets:
             if queue not in refusing:
-                queue.put(body)
+                queue.put(body, reply_to=reply_to, correlation=correlation)
         if refusing:
             raise Refused
 
@@ -74,6 +74,8 @@ class MemoryBroker:
         }
 
     def _targets(self, to: Address) -> list[MemoryQueue]:
+        if to.key:
+            return [queue for queue in self._queues.values() if to in queue.spec.bound_to]
         if to.exchange:
             return [queue for queue in self._queues.values() if to.exchange in queue.spec.fed_by]
         queue = self._queues.get(to.queue)
@@ -142,10 +144,18 @@ class MemoryChannel:
         self._check()
         self._broker.declare(queue, self._connection)
 
-    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+    async def publish(
+        self,
+        body: bytes,
+        to: Address,
+        *,
+        persistent: bool = False,
+        reply_to: str = "",
+        correlation: str = "",
+    ) -> None:
         """Put the message on its queues; see the port."""
         self._check()
-        self._broker.route(body, to)
+        self._broker.route(body, to, reply_to=reply_to, correlation=correlation)
         await asyncio.sleep(0)  # a network would let the others run too
 
     async def consume(self, queue: str, receive: Receive) -> None:
@@ -154,6 +164,13 @@ class MemoryChannel:
         consumer = Consumer(self, found, receive)
         self._consumers.append(consumer)
         found.join(consumer)
+
+    async def cancel(self, queue: str) -> None:
+        """Be handed nothing more of a queue; see the port."""
+        self._check()
+        for consumer in [one for one in self._consumers if one.queue.spec.name == queue]:
+            self._consumers.remove(consumer)
+            consumer.queue.leave(consumer)
 
     async def read(self, log: str, start: Start, receive: Receive) -> None:
         """Have the records of a log handed to ``receive``; see the port."""
@@ -204,8 +221,8 @@ class MemoryChannel:
         self._held.clear()
         for queue, messages in left.items():
             queue.put_back(messages)
-        for consumer in self._consumers:
-            consumer.queue.pump()
+        for queue in {*left, *(consumer.queue for consumer in self._consumers)}:
+            queue.pump()
 
     def give(self, consumer: Consumer, message: Message) -> None:
         """Hand one message to a consumer of this channel, after the present step of the loop."""
@@ -214,10 +231,11 @@ class MemoryChannel:
         asyncio.get_running_loop().call_soon(self._hand_over, consumer.receive, arrived)
 
     def _hold(self, held: "_Held") -> Arrived:
-        tag = next(self._tags)
+        tag, message = next(self._tags), held.message
         self._held[tag] = held
-        place = held.message.place if isinstance(held.queue, MemoryLog) else 0
-        return Arrived(held.message.body, tag, held.message.redelivered, place)
+        place = message.place if isinstance(held.queue, MemoryLog) else 0
+        again = message.returns > 0
+        return Arrived(message.body, tag, again, place, message.reply_to, message.correlation)
 
     def _find(self, queue: str) -> MemoryQueue:
         self._check()

@@ -4,11 +4,14 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
 from shared.broker.ports import Address, Queue, QueueKind, Receive, Start
+from shared.broker.queue_arguments import DELIVERY_LIMIT
+from shared.broker.topology import POISON
 from shared.errors import Refused, Unroutable
 
 RETRY_SECONDS = 1.0
@@ -22,7 +25,9 @@ class Message:
     body: bytes
     place: int  # what comes back to a queue returns there
     at: float  # when it was published, by the clock of the queue or log
-    redelivered: bool = False
+    reply_to: str = ""
+    correlation: str = ""
+    returns: int = 0  # how often it has come back
 
 
 class Home(Protocol):
@@ -83,9 +88,10 @@ class MemoryQueue:
         """Whether it refuses a further message."""
         return self.spec.max_length is not None and len(self._messages) >= self.spec.max_length
 
-    def put(self, body: bytes) -> None:
+    def put(self, body: bytes, *, reply_to: str = "", correlation: str = "") -> None:
         """Add a message."""
-        self._messages.append(Message(body, next(self._places), asyncio.get_running_loop().time()))
+        at = asyncio.get_running_loop().time()
+        self._messages.append(Message(body, next(self._places), at, reply_to, correlation))
         self.pump()
         if self._moving is None:
             self._move_overdue()
@@ -100,6 +106,8 @@ class MemoryQueue:
         """Serve this one no more."""
         self._consumers.remove(consumer)
         self.use()
+        if self.spec.kind is QueueKind.SHARED and not self._consumers:
+            self._remove()
 
     def pop(self) -> Message | None:
         """Take the first message out."""
@@ -111,9 +119,18 @@ class MemoryQueue:
         if self._is_removed:
             return
         for message in left:
-            message.redelivered = True
+            message.returns += 1
+        left = [message for message in left if not self._is_put_aside(message)]
         self._messages = deque(sorted([*left, *self._messages], key=lambda message: message.place))
         self._move_overdue()
+
+    def _is_put_aside(self, message: Message) -> bool:
+        """Move a message that has come back too often; nobody may take it, and it is gone."""
+        if self.spec.kind is not QueueKind.WORK or message.returns <= DELIVERY_LIMIT:
+            return False
+        with suppress(Unroutable, Refused):
+            self._home.route(message.body, Address(queue=POISON.name))
+        return True
 
     def pump(self) -> None:
         """Hand out what is there while somebody has room for it."""
@@ -127,7 +144,7 @@ class MemoryQueue:
             self._expiring = None
         if self.spec.expires_ms is not None and not self._consumers:
             loop = asyncio.get_running_loop()
-            self._expiring = loop.call_later(self.spec.expires_ms / 1000, self._expire)
+            self._expiring = loop.call_later(self.spec.expires_ms / 1000, self._remove)
 
     def _next_consumer(self) -> Consumer | None:
         if self.spec.kind is QueueKind.PARTITION:
@@ -160,7 +177,7 @@ class MemoryQueue:
             else:
                 self._messages.popleft()
 
-    def _expire(self) -> None:
+    def _remove(self) -> None:
         self._is_removed = True
         self._messages.clear()
         self._home.remove(self)
@@ -171,7 +188,7 @@ class MemoryLog(MemoryQueue):
 
     _bytes = 0
 
-    def put(self, body: bytes) -> None:
+    def put(self, body: bytes, **_: str) -> None:
         """Append a record; the oldest go as far as the newest ``max_bytes`` are kept."""
         self._messages.append(Message(body, next(self._places), time.time()))
         self._bytes += len(body)

@@ -21,11 +21,30 @@ class QueueKind(Enum):
     KEPT = "kept"
     """Survives everything."""
 
+    WORK = "work"
+    """Survives everything; what has come back too often moves to ``poison``."""
+
     LOG = "log"
     """Survives everything; is read from any place, and reading takes nothing out."""
 
     EXCLUSIVE = "exclusive"
     """Belongs to the connection that declared it and goes with it."""
+
+    SHARED = "shared"
+    """Goes with its last consumer, and with all that is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message goes.
+
+    To one queue by its name, to all queues of a fanout exchange, or to those that are bound to a
+    direct exchange under a key.
+    """
+
+    exchange: str = ""
+    queue: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,9 @@ class Queue:
 
     fed_by: tuple[str, ...] = ()
     """Fanout exchanges bound to it; made if they are missing."""
+
+    bound_to: tuple[Address, ...] = ()
+    """Direct exchanges, each with a key, that it is bound to; made if they are missing."""
 
     ttl_ms: int | None = None
     """How long a message of a ``KEPT`` queue may wait before it moves to ``dead_letters``."""
@@ -54,14 +76,6 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a message goes: to one queue by its name, or to all queues of a fanout exchange."""
-
-    exchange: str = ""
-    queue: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Arrived:
     """A message that a consumer was given; it stays the broker's until acknowledged."""
 
@@ -70,6 +84,12 @@ class Arrived:
     redelivered: bool = False
     place: int = 0
     """In a log: grows from record to record, now and then by more than one."""
+
+    reply_to: str = ""
+    """The queue that waits for an answer."""
+
+    correlation: str = ""
+    """What the answer is to carry, or what it answers."""
 
 
 Receive = Callable[[Arrived], None]
@@ -88,8 +108,18 @@ class Channel(Protocol):
             BrokerUnavailable: not confirmed in time, or another connection owns the name.
         """
 
-    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+    async def publish(
+        self,
+        body: bytes,
+        to: Address,
+        *,
+        persistent: bool = False,
+        reply_to: str = "",
+        correlation: str = "",
+    ) -> None:
         """Return once the broker has taken responsibility for the message.
+
+        What has a ``correlation`` is JSON, for programs that are not ours, too.
 
         Raises:
             Unroutable: there is no such queue, or no queue at the exchange; nothing was kept.
@@ -102,6 +132,13 @@ class Channel(Protocol):
 
         ``receive`` must not block. At a ``PARTITION`` queue nothing comes while another consumer
         is the active one; when that one goes, the next takes over with what it left behind first.
+
+        Raises:
+            BrokerUnavailable: not confirmed in time.
+        """
+
+    async def cancel(self, queue: str) -> None:
+        """Be handed nothing more of a queue; what is not acknowledged stays with this channel.
 
         Raises:
             BrokerUnavailable: not confirmed in time.

@@ -11,6 +11,13 @@ DELIVERY_LIMIT = 20
 SEGMENT_BYTES = 16_000_000
 """How much of a log goes at a time, at most."""
 
+_LIMITED = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": DELIVERY_LIMIT,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": POISON.name,
+}
+
 
 def queue_arguments(queue: Queue) -> dict[str, Any]:
     """Return the arguments with which a queue is declared."""
@@ -20,25 +27,22 @@ def queue_arguments(queue: Queue) -> dict[str, Any]:
 def _of_its_kind(queue: Queue) -> dict[str, Any]:
     match queue.kind:
         case QueueKind.PARTITION:
-            return {
-                "x-queue-type": "quorum",
-                "x-single-active-consumer": True,
-                "x-delivery-limit": DELIVERY_LIMIT,
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": POISON.name,
-            }
+            return {**_LIMITED, "x-single-active-consumer": True}
+        case QueueKind.WORK:
+            return _LIMITED
         case QueueKind.KEPT:
             return {"x-queue-type": "quorum"}  # a classic one would be gone with its cluster node
         case QueueKind.LOG:
             return {"x-queue-type": "stream"}
-        case QueueKind.EXCLUSIVE:
+        case QueueKind.EXCLUSIVE | QueueKind.SHARED:
             return {}
 
 
 def _of_its_limits(queue: Queue) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if queue.max_length is not None:
-        most = queue.max_length - (queue.kind is QueueKind.KEPT)  # a quorum queue takes one more
+        is_quorum = queue.kind in {QueueKind.KEPT, QueueKind.WORK}
+        most = queue.max_length - is_quorum  # it takes one more
         arguments |= {"x-max-length": most, "x-overflow": "reject-publish"}
     if queue.ttl_ms is not None:
         arguments["x-message-ttl"] = queue.ttl_ms

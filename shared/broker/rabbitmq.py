@@ -35,6 +35,9 @@ DECLARE_TIMEOUT = 5.0
 PUBLISH_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 2.0
 BLOCKED_POLL = 0.25
+MAX_CHANNELS = 1000
+"""Of one connection. RabbitMQ allows 2,047 by default, throw-away ones included, and one more
+would cost the connection."""
 
 NO_ROUTE = 312
 
@@ -83,6 +86,8 @@ class RabbitMQConnection:
         """Open a channel with publisher confirms; see the port."""
         if self._gone.is_set():
             raise BrokerUnavailable("The connection is gone")
+        if len(self._channels) >= MAX_CHANNELS:
+            raise BrokerUnavailable("The connection has too many channels")
         with _border():
             channel = await _within(DECLARE_TIMEOUT, self._open(prefetch))
         self._channels.add(channel)
@@ -103,22 +108,27 @@ class RabbitMQConnection:
         ours = queue.kind is QueueKind.EXCLUSIVE
         async with self._connection.channel(publisher_confirms=False) as channel:
             declared = await channel.declare_queue(
-                queue.name, durable=not ours, exclusive=ours, arguments=queue_arguments(queue)
+                queue.name,
+                durable=not ours,
+                exclusive=ours,
+                auto_delete=queue.kind is QueueKind.SHARED,
+                arguments=queue_arguments(queue),
             )
-            for name in queue.fed_by:
-                await self.know_exchange(name)
-                await declared.bind(name)
+            for source in (*map(Address, queue.fed_by), *queue.bound_to):
+                await self.know_exchange(source)
+                await declared.bind(source.exchange, source.key)
 
     def forget(self, channel: "RabbitMQChannel") -> None:
         """Drop a channel that is gone."""
         self._channels.discard(channel)
 
-    async def know_exchange(self, name: str) -> None:
+    async def know_exchange(self, to: Address) -> None:
         """Make sure of an exchange: a publish to a missing one would cost its channel."""
-        if name and name not in self._exchanges:
+        if to.exchange and to.exchange not in self._exchanges:
+            kind = ExchangeType.DIRECT if to.key else ExchangeType.FANOUT
             async with self._connection.channel(publisher_confirms=False) as channel:
-                await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
-            self._exchanges.add(name)
+                await channel.declare_exchange(to.exchange, kind, durable=True)
+            self._exchanges.add(to.exchange)
 
     async def _open(self, prefetch: int) -> "RabbitMQChannel":
         channel = await self._connection.channel(on_return_raises=True)
@@ -164,6 +174,7 @@ class RabbitMQChannel:
         self._amqp = amqp
         self._prefetch = prefetch
         self._readings: list[Reading] = []
+        self._consumers: dict[str, str] = {}
         self._gone = asyncio.Event()
         self._message_ids = count(1)
         self._in_order = asyncio.Lock()
@@ -177,20 +188,41 @@ class RabbitMQChannel:
         with _border():
             await _within(DECLARE_TIMEOUT, self._connection.declare(queue))
 
-    async def publish(self, body: bytes, to: Address, *, persistent: bool = False) -> None:
+    async def publish(
+        self,
+        body: bytes,
+        to: Address,
+        *,
+        persistent: bool = False,
+        reply_to: str = "",
+        correlation: str = "",
+    ) -> None:
         """Return once the broker has taken responsibility for the message; see the port."""
         self._check()
         if self._connection.is_blocked:
             raise BrokerUnavailable("The broker is short of memory or disk")
+        properties = Basic.Properties(
+            delivery_mode=2 if persistent else 1,
+            message_id=str(next(self._message_ids)),  # returned messages are known by it alone
+            content_type="application/json" if correlation else None,
+            reply_to=reply_to or None,
+            correlation_id=correlation or None,
+        )
         with self._border():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 async with self._in_order:  # nobody overtakes whoever waits for an exchange
-                    await self._connection.know_exchange(to.exchange)
-                await self._send(body, to, persistent=persistent)
+                    await self._connection.know_exchange(to)
+                await self._send(body, to, properties)
 
     async def consume(self, queue: str, receive: Receive) -> None:
         """Have messages handed to ``receive``; see the port."""
-        await self._consume(queue, receive, {})
+        self._consumers[queue] = await self._consume(queue, receive, {})
+
+    async def cancel(self, queue: str) -> None:
+        """Be handed nothing more of a queue; see the port."""
+        self._check()
+        with _border():
+            await _within(DECLARE_TIMEOUT, self._amqp.basic_cancel(self._consumers.pop(queue)))
 
     async def read(self, log: str, start: Start, receive: Receive) -> None:
         """Have the records of a log handed to ``receive``; see the port."""
@@ -226,7 +258,8 @@ class RabbitMQChannel:
         """Return when this channel is gone, for whatever reason."""
         await self._gone.wait()
 
-    async def _consume(self, queue: str, receive: Receive, arguments: dict[str, Any]) -> None:
+    async def _consume(self, queue: str, receive: Receive, arguments: dict[str, Any]) -> str:
+        """Begin to consume; return the consumer's tag."""
         self._check()
 
         async def hand_over(message: DeliveredMessage) -> None:
@@ -235,18 +268,14 @@ class RabbitMQChannel:
 
         with _border():
             consuming = self._amqp.basic_consume(queue, hand_over, arguments=arguments)
-            await _within(DECLARE_TIMEOUT, consuming)
+            return str((await _within(DECLARE_TIMEOUT, consuming)).consumer_tag)
 
-    async def _send(self, body: bytes, to: Address, *, persistent: bool) -> None:
-        properties = Basic.Properties(
-            delivery_mode=2 if persistent else 1,
-            message_id=str(next(self._message_ids)),  # returned messages are known by it alone
-        )
+    async def _send(self, body: bytes, to: Address, properties: Basic.Properties) -> None:
         try:
             await self._amqp.basic_publish(
                 body,
                 exchange=to.exchange,
-                routing_key=to.queue,
+                routing_key=to.key or to.queue,
                 properties=properties,
                 mandatory=True,
             )
@@ -284,8 +313,10 @@ class RabbitMQChannel:
 
 def _arrived(message: DeliveredMessage) -> Arrived:
     tag, again = message.delivery_tag or 0, bool(message.redelivered)
-    place = (message.header.properties.headers or {}).get("x-stream-offset", 0)
-    return Arrived(message.body, tag, again, cast("int", place))
+    properties = message.header.properties
+    place = cast("int", (properties.headers or {}).get("x-stream-offset", 0))
+    reply_to, correlation = properties.reply_to or "", properties.correlation_id or ""
+    return Arrived(message.body, tag, again, place, reply_to, correlation)
 
 
 def _is_fatal(error: BaseException) -> bool:

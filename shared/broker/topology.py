@@ -11,10 +11,15 @@ FROM_GATEWAYS = "from-gateways"
 FROM_SERVICES = "from-services"
 """Fanout exchange: the replicas' heartbeats with their terms."""
 
+EXTENSIONS = "extensions"
+"""Direct exchange: commands to the workers of an extension, whose type is the key (X1)."""
+
 INBOX_LIMIT = 10_000
+EXTENSION_LIMIT = 10_000
 KEPT_LIMIT = 100_000
 DIRECT_TTL_MS = 30_000
 DIRECT_EXPIRES_MS = 600_000
+UNSERVED_EXPIRES_MS = 60_000
 
 LOG_BYTES = 268_435_456
 """What the log of one partition keeps. Checkpoints are made far more often: see ``log``."""
@@ -66,6 +71,29 @@ def news(process: str, *exchanges: str) -> Queue:
     return Queue(f"news.{process}", QueueKind.EXCLUSIVE, fed_by=exchanges)
 
 
+def extension(kind: str) -> Queue:
+    """Return the queue that all workers of an extension share (X1)."""
+    return Queue(
+        f"extension.{kind}",
+        QueueKind.WORK,
+        max_length=EXTENSION_LIMIT,
+        bound_to=(extension_address(kind),),
+    )
+
+
+def extension_of_clients(kind: str) -> Queue:
+    """Return the queue that all connected clients share that serve an extension (X1).
+
+    After a restart of RabbitMQ it is there without a consumer, and goes after a while.
+    """
+    return Queue(
+        f"extension.clients.{kind}",
+        QueueKind.SHARED,
+        max_length=EXTENSION_LIMIT,
+        expires_ms=UNSERVED_EXPIRES_MS,
+    )
+
+
 POISON = Queue("poison", QueueKind.KEPT, max_length=KEPT_LIMIT)
 """What is no envelope of ours, for the operator."""
 
@@ -81,3 +109,8 @@ def queue_address(queue: Queue) -> Address:
 def fanout_address(exchange: str) -> Address:
     """Return the address of all queues bound to a fanout exchange."""
     return Address(exchange=exchange)
+
+
+def extension_address(kind: str) -> Address:
+    """Return the address of the workers of an extension."""
+    return Address(exchange=EXTENSIONS, key=kind)

@@ -28,4 +28,6 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await delete_queues(
         url, *(queue.name for queue in bench.queues if queue.kind is not QueueKind.EXCLUSIVE)
     )
-    await delete_exchanges(url, *{name for queue in bench.queues for name in queue.fed_by})
+    fed_by = {name for queue in bench.queues for name in queue.fed_by}
+    bound_to = {address.exchange for queue in bench.queues for address in queue.bound_to}
+    await delete_exchanges(url, *fed_by, *bound_to)

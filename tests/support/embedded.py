@@ -68,11 +68,11 @@ class Gate:
         gate = self
 
         async def publish(
-            channel: MemoryChannel, body: bytes, to: Address, *, persistent: bool = False
+            channel: MemoryChannel, body: bytes, to: Address, **properties: Any
         ) -> None:
             if to.queue.startswith(gate._prefix):
                 await gate._wait()
-            await gate._publish(channel, body, to, persistent=persistent)
+            await gate._publish(channel, body, to, **properties)
 
         MemoryChannel.publish = publish  # type: ignore[method-assign, assignment]
         return self
