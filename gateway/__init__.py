@@ -10,6 +10,7 @@
 websocket.py lets a client in; membership.py keeps the node in the cluster.
 core/gaps.py sees what the node has missed; recovery.py brings what a client has missed.
 handover.py and unconfirmed.py hold direct messages until a client has them.
+extensions.py asks workers for what the service does not do; worker.py is for clients that do it.
 
 Nothing in core/ awaits. Nothing outside core/ decides.
 """

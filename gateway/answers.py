@@ -1,7 +1,7 @@
 """Who waits for the answer to which command."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.core.tally import Tally
@@ -30,6 +30,7 @@ class Answers:
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
         self._asked: dict[str, asyncio.Future[Answer]] = {}
+        self._workers: dict[str, asyncio.Future[bytes]] = {}
 
     def pending(self, ask: str) -> bool:
         """Whether somebody waits for this already."""
@@ -59,6 +60,29 @@ class Answers:
         if (waiting := self._waiting.get(answer.ask)) is not None:
             waiting.tally.add(answer)
             waiting.progress.set()
+
+    async def of_worker(self, ask: str, sending: Awaitable[None]) -> bytes:
+        """Send a command to a worker and wait for the answer (X1).
+
+        Raises:
+            OutcomeUnknown: it did not come in time.
+        """
+        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._workers[ask] = answered
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await sending
+                return await answered
+        except TimeoutError as error:
+            raise OutcomeUnknown(outcome="unknown") from error
+        finally:
+            del self._workers[ask]
+
+    def take_of_worker(self, ask: str, body: bytes) -> None:
+        """Take in what a worker has answered. The first answer counts."""
+        expected = self._workers.get(ask)
+        if expected is not None and not expected.done():
+            expected.set_result(body)
 
     async def collect(
         self, ask: str, receipt_seconds: float, confirm_seconds: float = 0.0

@@ -37,7 +37,7 @@ WELCOME_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 MAX_REASON_BYTES = 120
 
-FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary")
+FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary", "extensions")
 
 
 def largest_message(settings: Settings) -> int:
@@ -209,7 +209,7 @@ class Conversation:
         reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
         if effect.id is not None:
             reply.append(frames.ack(effect.id, "ok"))
-        return Reply(reply, None if left is None else lambda: self._performer.leave(left))
+        return Reply(reply, lambda: self._performer.renewed(left))
 
 
 def _too_big(limit: int) -> MessageTooBig:

@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.uplink import Uplink
 from shared.broker import topology
 from shared.broker.batching import Packer
+from shared.broker.ports import Arrived
 from shared.messages import codec
 from shared.messages.answers import Receipt, Subscribers
 from shared.messages.deliveries import (
@@ -137,10 +138,13 @@ class Downlink:
         self.open_parcels -= 1
         acknowledge()
 
-    def answer(self, body: bytes) -> None:
-        """Pass a batch of answers on to whoever waits for them."""
+    def answer(self, arrived: Arrived) -> None:
+        """Pass a worker's answer, or a batch of owners' answers, on to whoever waits for it."""
+        if arrived.correlation:
+            self._answers.take_of_worker(arrived.correlation, arrived.body)
+            return
         try:
-            answers = codec.decode(body, codec.ANSWERS)
+            answers = codec.decode(arrived.body, codec.ANSWERS)
         except codec.Undecodable as error:
             log.warning("bad answers", action="ignore", error=str(error))
             return

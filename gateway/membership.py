@@ -57,6 +57,7 @@ class Boot:
     answers: str
     connection: BrokerConnection
     publisher: Channel
+    consume: BrokerConnection
 
 
 class Membership:
@@ -156,9 +157,9 @@ class Membership:
                 for wire in (publish, consume, publisher):
                     group.create_task(raise_when_lost(wire))
                 for queue, perform in (
-                    (inbox, self._downlink.inbox),
+                    (inbox, lambda one: self._downlink.inbox(one.body)),
                     (answers, self._downlink.answer),
-                    (news, self._hear),
+                    (news, lambda one: self._hear(one.body)),
                 ):
                     channel, arrivals = await _consume(consume, queue, PREFETCH)
                     group.create_task(raise_when_lost(channel))
@@ -169,7 +170,7 @@ class Membership:
                 group.create_task(_hand_over_all(channel, arrivals, self._downlink.direct))
                 group.create_task(self._receipts.run(publisher))
                 sender = Sender(self.node_id, self.process, boot)
-                self._begin(life := Boot(sender, answers.name, publish, publisher))
+                self._begin(life := Boot(sender, answers.name, publish, publisher, consume))
                 group.create_task(self._report_everything())
                 group.create_task(self._renew_lease(life))
         except* BrokerUnavailable as errors:
@@ -267,12 +268,12 @@ class Membership:
 
 
 async def _perform_all(
-    channel: Channel, arrivals: "asyncio.Queue[Arrived]", perform: Callable[[bytes], None]
+    channel: Channel, arrivals: "asyncio.Queue[Arrived]", perform: Callable[[Arrived], None]
 ) -> None:
     while True:
         arrived = await arrivals.get()
         with _harmless():
-            perform(arrived.body)
+            perform(arrived)
         await channel.acknowledge(arrived)
 
 

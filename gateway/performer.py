@@ -13,6 +13,8 @@ from gateway.commands import Commands, Pending
 from gateway.connection import Connection
 from gateway.core.batch import Batch
 from gateway.core.effects import (
+    Answer,
+    Ask,
     Confirm,
     Effect,
     Fail,
@@ -24,11 +26,13 @@ from gateway.core.effects import (
     Renew,
     Respond,
     Send,
+    Serve,
     Several,
     Show,
     Turn,
 )
 from gateway.core.replies import Lane, Reply, Slot
+from gateway.extensions import Extensions
 from gateway.node import Node
 from shared.errors import ServiceError
 from shared.messages import frames
@@ -59,6 +63,7 @@ class Performer:
         self._renew = renew
         self._end = end
         self._commands = Commands(node, connection, self._spawn)
+        self._extensions = Extensions(node, connection, self._spawn)
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,7 +107,7 @@ class Performer:
         return effect
 
     def _perform(self, effect: Effect, batch: Batch | None) -> None:
-        commands = self._commands
+        commands, extensions = self._commands, self._extensions
         match effect:
             case Join():
                 self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect), batch)
@@ -116,6 +121,8 @@ class Performer:
                 self._start(Turn.FREE, effect.id, lambda: commands.look(effect), batch)
             case Query():
                 self._start(Turn.FREE, effect.id, lambda: commands.query(effect), batch)
+            case Ask() | Serve() | Answer():
+                self._start(Turn.FREE, effect.id, lambda: extensions.perform(effect), batch)
             case Several():
                 self._window.release()
             case _:
@@ -144,9 +151,11 @@ class Performer:
         else:
             self._respond(effect.turn, self.error(effect.error, effect.id), batch)
 
-    def leave(self, effect: Leave) -> None:
-        """Unsubscribe, and tell the client."""
-        self._respond(Turn.TOPIC, self._commands.leave(effect), None)
+    def renewed(self, left: Leave | None) -> None:
+        """Go on without what a fresh token does not grant; tell the client what it has left."""
+        self._extensions.follow()
+        if left is not None:
+            self._respond(Turn.TOPIC, self._commands.leave(left), None)
 
     # ---- replies in their turn -------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ ADMIN = Grants.read(
         "direct": True,
         "presence": ["presence.#"],
         "history": ["#"],
+        "extensions": ["*"],
     }
 )
 """What the role ``admin`` may do; nobody but the service speaks on reserved topics (T4)."""

@@ -11,6 +11,7 @@ ServiceError                 500
 │   ├── Revoked              403, close 4403
 │   └── Disconnected         403, close 4409
 ├── NotFound                 404
+├── WorkerFailed             400 to 599, as a worker of an extension has answered
 ├── Unavailable              503
 │   ├── BrokerUnavailable    503
 │   │   ├── Unroutable       503    no queue takes the message
@@ -103,6 +104,17 @@ class NotFound(ServiceError):
     """There is no such thing."""
 
     reply_code = 404
+
+
+class WorkerFailed(ServiceError):
+    """A worker of an extension has answered with an error (X1)."""
+
+    def __init__(self, code: int, message: str, details: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.reply_code = code
+        if code in {429, 503}:
+            self.details["retry_after_ms"] = 1000  # every error of this kind says when (S6)
+        self.details |= details
 
 
 class Unavailable(ServiceError):

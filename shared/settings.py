@@ -46,6 +46,7 @@ OPEN: Permissions = {
     "direct": True,
     "presence": ["presence.#"],
     "history": ["#"],
+    "extensions": ["*"],
 }
 
 
@@ -107,6 +108,9 @@ class Settings:
 
     max_binary_bytes: Annotated[int, Meta(ge=1024, le=8_388_608)] = 1_048_576
     """Of one binary message (B1)."""
+
+    extensions: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
+    """Modules whose handlers carry out commands of extensions, comma-separated (X1)."""
 
     json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
     """Seconds between JSON ``Ping`` messages to each client; 0 for none (C2)."""

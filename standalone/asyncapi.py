@@ -15,15 +15,24 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from shared import errors
 from shared.errors import ServiceError
 from shared.messages import client, server
 from shared.messages.checks import Headers, PrintableId
+from shared.messages.extensions import TYPE
 from shared.messages.frames import PROTOCOL_VERSION
 
 Document = dict[str, Any]
+
+EXTENSION = "X-"
+"""Stands for all types that begin so (X1)."""
+
+EXTENSION_SUMMARIES = {
+    "client": "A command that a worker outside the service carries out (X1).",
+    "server": "Its result; or, to a client that has registered, a command to carry out (X1).",
+}
 
 REPLIES = {
     "Authenticate": "AuthStatus",
@@ -32,10 +41,11 @@ REPLIES = {
     "PresenceQuery": "PresenceState",
     "Subscribe": "Status",
     "Unsubscribe": "Status",
+    EXTENSION: EXTENSION,
 }
 """What comes before the Ack of a command, by the command's type (A1)."""
 
-ALSO_UNASKED = frozenset({"AuthStatus", "Status"})
+ALSO_UNASKED = frozenset({"AuthStatus", "Status", EXTENSION})
 """Replies that the server sends of itself, too."""
 
 DESCRIPTION = """\
@@ -78,8 +88,9 @@ class _Written(Struct):
 def document() -> Document:
     """Return the document, ready to be written as JSON."""
     schemas: Document = {}
-    received = _messages("client", client, client.BODIES, _Sent, schemas)
-    sent = _messages("server", server, server.BODIES, _Written, schemas)
+    commands = {**client.BODIES, EXTENSION: server.Object}
+    received = _messages("client", client, commands, _Sent, schemas)
+    sent = _messages("server", server, {**server.BODIES, EXTENSION: Raw}, _Written, schemas)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -165,10 +176,14 @@ def _messages(
         f"{side}.{name}": _described(schema, getattr(module, name))
         for name, schema in found.items()
     }
-    return {
+    messages = {
         f"{side}.{name}": _message(name, bodies[name], data, members)
         for name, data in zip(bodies, refs[1:], strict=True)
     }
+    extension = messages[f"{side}.{EXTENSION}"]
+    extension["summary"] = EXTENSION_SUMMARIES[side]
+    extension["payload"]["properties"]["type"] = {"type": "string", "pattern": TYPE}
+    return messages
 
 
 def _message(name: str, body: Any, data: Document, members: Document) -> Document:
@@ -230,7 +245,7 @@ def _receive() -> Document:
     """Return an operation for each type that clients send, with all that may answer it."""
     channel = {"$ref": "#/channels/ws"}
     operations = {}
-    for name in client.BODIES:
+    for name in (*client.BODIES, EXTENSION):
         first = [REPLIES[name]] if name in REPLIES else []
         replies = [_ref(f"server.{reply}") for reply in (*first, "Ack", "Error")]
         operations[f"receive{name}"] = {
@@ -251,7 +266,7 @@ def _send() -> Document:
             "channel": {"$ref": "#/channels/ws"},
             "messages": [_ref(f"server.{name}")],
         }
-        for name in server.BODIES
+        for name in (*server.BODIES, EXTENSION)
         if name not in only_replies
     }
 

@@ -2,22 +2,26 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
+import extensions.app
 from gateway.api import openapi
 from gateway.api.endpoints import ENDPOINTS
 from shared.process.run import run
 from shared.settings import WrongSettings
 from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
-from standalone.talk import dm, pub, sub
+from standalone.talk import ask, dm, pub, sub
 from standalone.tokens import development_token
 from standalone.watch import cluster
 
 
 def main() -> None:
     """Run the ``realtime`` command; wrong settings end it with status 2."""
+    sys.path.insert(0, str(Path.cwd()))  # where handlers are looked for, as ``python -m`` does
     try:
         commands()
     except WrongSettings as error:
@@ -31,13 +35,32 @@ def commands() -> None:
 
 
 @commands.command()
-def serve() -> None:
+@click.option(
+    "--extensions",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Carry out commands by the handlers of this module; may be given again.",
+)
+def serve(modules: tuple[str, ...]) -> None:
     """Run all services in this process, without RabbitMQ, in development mode."""
     token = development_token("alice", ttl_seconds=30 * 86_400)
     click.echo(f"A token for alice, good for 30 days:\n\n{token}\n")
     click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
     click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
-    run(embedded.serve, mode="development")
+    run(embedded.serve, mode="development", **_given(modules))
+
+
+@commands.command()
+@click.argument("modules", metavar="[MODULE]...", nargs=-1)
+def worker(modules: tuple[str, ...]) -> None:
+    """Carry out commands by the handlers of these modules, over RabbitMQ."""
+    run(extensions.app.serve, **_given(modules))
+
+
+def _given(modules: tuple[str, ...]) -> dict[str, Any]:
+    """Let modules on the command line go before the setting."""
+    return {"extensions": list(modules)} if modules else {}
 
 
 @commands.command()
@@ -67,5 +90,5 @@ def print_asyncapi() -> None:
     click.echo(json.dumps(asyncapi.document(), indent=2, ensure_ascii=False))
 
 
-for command in (sub, pub, dm, notify, presence, history, kick, who, cluster):
+for command in (sub, pub, dm, ask, notify, presence, history, kick, who, cluster):
     commands.add_command(command)

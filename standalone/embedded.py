@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
+from extensions.app import make_worker
 from gateway.app import admin_pages, listening, make_node, run_node
 from presence_service.app import make_presence
 from router.app import make_router
@@ -21,16 +22,18 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
     router = make_router(settings, broker, registry)
     presence = make_presence(settings, broker, registry)
     node = make_node(settings, broker, registry)
+    worker = make_worker(settings, broker, registry)
 
     async def run() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(router.run())
             group.create_task(presence.run())
             group.create_task(run_node(node))
+            group.create_task(worker.run())
 
     async with background(run()) as running, listening(node):
         yield Service(
-            lambda: router.ready and presence.ready and node.membership.ready,
+            lambda: router.ready and presence.ready and node.membership.ready and worker.ready,
             running,
             admin_pages(node),
         )

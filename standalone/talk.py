@@ -1,4 +1,4 @@
-"""Commands that talk to a running service: subscribe, broadcast, send a direct message.
+"""Commands that talk to a running service: subscribe, broadcast, send a direct message, ask.
 
 Each takes ``--url`` and either ``--token`` or ``--user``; for a user it makes a development token.
 """
@@ -98,6 +98,20 @@ def dm(recipient: str, payload: Any, **options: Any) -> None:
     _talk(send, **options)
 
 
+@click.command()
+@click.argument("kind", metavar="TYPE")
+@click.argument("data", metavar="JSON", callback=json_value)
+@connection_options
+def ask(kind: str, data: Any, **options: Any) -> None:
+    """Have a worker carry out a command, such as X-CustomAction, and print the result."""
+
+    async def command(client: Client) -> None:
+        result, _ = await client.command(kind, data)
+        _print(result)
+
+    _talk(command, **options)
+
+
 def _talk(
     conversation: Callable[[Client], Coroutine[Any, Any, None]],
     *,
@@ -119,7 +133,7 @@ def _talk(
         raise click.ClickException(str(error)) from error
 
 
-def _print(message: dict[str, Any]) -> None:
+def _print(message: Any) -> None:
     """Write a compact line and flush it."""
     line = json.dumps(message, ensure_ascii=False, separators=(",", ":"), default=_base64)
     click.echo(line)

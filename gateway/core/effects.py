@@ -124,6 +124,33 @@ class Renew:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """Have a worker carry out a command of an extension (X1)."""
+
+    body: client.Extension
+    metadata: bytes
+    id: str | None
+    ask: str
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Be handed the commands of exactly those extensions that the session serves now (X1)."""
+
+    new: list[str]
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer a command of an extension that this client serves (X1)."""
+
+    to: str
+    answer: bytes
+    id: str | None
+
+
+@dataclass(frozen=True)
 class Several:
     """Receive these messages, in order (X4)."""
 
@@ -133,5 +160,19 @@ class Several:
 
 
 Effect: TypeAlias = (
-    Respond | Fail | Join | Leave | Publish | Send | Show | Look | Query | Confirm | Renew | Several
+    Respond
+    | Fail
+    | Join
+    | Leave
+    | Publish
+    | Send
+    | Show
+    | Look
+    | Query
+    | Confirm
+    | Renew
+    | Ask
+    | Serve
+    | Answer
+    | Several
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from shared.errors import BadRequest, Forbidden, Unauthorized
 from shared.topics.pattern import contains, parse_pattern, user_word
 
-Right = Literal["subscribe", "publish", "presence", "history"]
+Right = Literal["subscribe", "publish", "presence", "history", "extensions"]
 Pattern = tuple[str, ...]
 
 ALL: tuple[Pattern, ...] = (("#",),)
@@ -23,6 +23,9 @@ class Grants:
     direct: tuple[Pattern, ...] = ()
     """Patterns over user ids written as one word each."""
 
+    extensions: tuple[Pattern, ...] = ()
+    """Patterns of one word over the types that a client may serve (X1)."""
+
     @classmethod
     def read(cls, permissions: Any) -> "Grants":
         """Read the ``permissions`` claim, or the default permissions.
@@ -36,7 +39,7 @@ class Grants:
         if isinstance(direct, bool):
             direct = ["*"] if direct else []
         lists = {"history": permissions.get("subscribe", []), **permissions, "direct": direct}
-        names = ("subscribe", "publish", "presence", "history", "direct")
+        names = ("subscribe", "publish", "presence", "history", "direct", "extensions")
         return cls(**{name: _patterns(name, lists.get(name, [])) for name in names})
 
     def require(self, right: Right, pattern: Pattern) -> None:

@@ -24,6 +24,7 @@ from gateway.core.effects import (
     Turn,
 )
 from gateway.core.identity import Identity, Right
+from gateway.core.registrations import Registrations
 from gateway.core.replies import Reply
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
 from shared.messages import binary, client, frames
@@ -73,6 +74,7 @@ class Session:
     connection_id: str
     max_subscriptions: int
     patterns: dict[str, Subscription] = field(default_factory=dict)
+    registrations: Registrations = field(default_factory=Registrations)
     strikes: int = 0
     route: client.BinaryRoute = field(default_factory=client.BinaryRoute)
     """Where binary messages without a header go (B3)."""
@@ -144,6 +146,8 @@ class Session:
                 return self._send(body, command, f"dm_{mint}", now)
             case client.Presence() as body:
                 return Show(body, command.id)
+            case client.Extension() | client.Register() | client.Unregister() | client.Reply():
+                return self.registrations.decide(command, f"extension_{mint}", self.identity.grants)
             case _:
                 return self._overtaking(command, mint)
 
@@ -233,6 +237,7 @@ class Session:
     def renewed(self, identity: Identity) -> Leave | None:
         """Go on with a fresh token; what it no longer grants is left."""
         self.identity = identity
+        self.registrations.keep_granted(identity.grants)
         revoked = [pattern for pattern in self.patterns if not _granted(identity, pattern)]
         if not revoked:
             return None

@@ -6,6 +6,7 @@ frames      what clients get, as JSON bytes
 binary      what clients send and get in the binary format
 envelopes   what gateways tell owners
 deliveries  what owners hand to nodes
+extensions  what gateways and the workers of extensions tell each other
 answers     what the gateway that asked hears of its command
 news        what everybody hears of nodes and replicas
 forms       what a payload is

@@ -33,6 +33,7 @@ FOR_THE_SERVER = frozenset({"echo", "idempotency_key"})
 OURS = frozenset(
     {
         "client_timestamp",
+        "connection_id",
         "epoch",
         "from_user",
         "message_id",

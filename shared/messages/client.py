@@ -1,10 +1,11 @@
 """What clients send: JSON text in, a checked ``Command`` out (decisions A8, X2, X3, X7)."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.errors import BadRequest, Forbidden
 from shared.messages.checks import (
@@ -17,6 +18,7 @@ from shared.messages.checks import (
     read_headers,
     read_id,
 )
+from shared.messages.extensions import TYPE, ExtensionAnswer, Failure
 
 
 class Ping(Struct):
@@ -133,6 +135,49 @@ class BinaryRoute(Struct):
     target_user: str | None = None
 
 
+class Extension(Struct):
+    """A command that a worker outside the service carries out (X1)."""
+
+    type: str
+    data: Raw
+
+
+ExtensionTypes: TypeAlias = Annotated[
+    list[Annotated[str, Meta(pattern=TYPE)]], Meta(min_length=1, max_length=32)
+]
+
+
+class Register(Struct):
+    """Asks for the commands of these extensions, to carry them out (X1)."""
+
+    types: ExtensionTypes
+    """Such as ``X-CustomAction``."""
+
+
+class Unregister(Struct):
+    """Asks for no more commands of these extensions (X1)."""
+
+    types: ExtensionTypes
+
+
+class Reply(Struct):
+    """Answers a command of an extension with a result or an error (X1)."""
+
+    to: PrintableId
+    """The ``id`` of the command."""
+
+    data: Raw | UnsetType = UNSET
+    """The result, any JSON value."""
+
+    error: Failure | None = None
+    """What the one who asks is told instead."""
+
+    @property
+    def answer(self) -> ExtensionAnswer:
+        """What it says."""
+        return ExtensionAnswer(self.data, self.error)
+
+
 Body: TypeAlias = (
     Ack
     | Authenticate
@@ -140,12 +185,16 @@ Body: TypeAlias = (
     | BinaryRoute
     | Broadcast
     | DirectMessage
+    | Extension
     | History
     | Ping
     | Pong
     | Presence
     | PresenceQuery
+    | Register
+    | Reply
     | Subscribe
+    | Unregister
     | Unsubscribe
 )
 
@@ -165,6 +214,9 @@ BODIES: dict[str, type[Body]] = {
         Ack,
         Batch,
         BinaryRoute,
+        Register,
+        Unregister,
+        Reply,
     )
 }
 
@@ -217,15 +269,33 @@ def _command(head: _Head, command_id: str | None) -> Command:
     if not bytes(head.type):
         raise BadRequest("type is missing", field="type", reason="missing")
     name = convert(bytes(head.type), str, at="type")
-    if name in SERVER_ONLY:
-        raise Forbidden(f"Only the server sends {name}", field="type")
-    if (kind := BODIES.get(name)) is None:
-        reason = f"unknown type {name[:64]!r}"
-        raise BadRequest(f"type: {reason}", field="type", reason=reason, known=sorted(BODIES))
+    kind = _kind(name)
     if bytes(head.data)[:1] != b"{":
         raise BadRequest("data must be an object", field="data", reason="not an object")
-    body = convert(bytes(head.data), kind, at="data")
-    if isinstance(body, DirectMessage):
-        check_printable(body.target_user, at="data.target_user")
+    body = Extension(name, head.data) if kind is Extension else _body(bytes(head.data), kind)
     headers, metadata = read_headers(head.metadata, head.timestamp)
     return Command(body, command_id, headers, metadata)
+
+
+def _kind(name: str) -> type[Body]:
+    """Return what a message of this type is to be read as."""
+    if name in SERVER_ONLY:
+        raise Forbidden(f"Only the server sends {name}", field="type")
+    if re.match(TYPE, name):
+        return Extension
+    if (kind := BODIES.get(name)) is None:
+        reason = f"unknown type {name[:64]!r}"
+        if name.startswith("X-"):
+            reason = "X- and 1 to 64 letters, digits, hyphens and underscores are expected"
+        raise BadRequest(f"type: {reason}", field="type", reason=reason, known=sorted(BODIES))
+    return kind
+
+
+def _body(data: bytes, kind: type[Body]) -> Body:
+    body: Body = convert(data, kind, at="data")
+    if isinstance(body, DirectMessage):
+        check_printable(body.target_user, at="data.target_user")
+    if isinstance(body, Reply) and not body.answer.is_whole:
+        reason = "either data or error is expected"
+        raise BadRequest(f"data: {reason}", field="data", reason=reason)
+    return body

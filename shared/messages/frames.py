@@ -11,6 +11,7 @@ from shared.errors import ServiceError
 from shared.messages import server
 from shared.messages.answers import HistoryPage, Seen
 from shared.messages.deliveries import DirectDelivery, TopicDelivery
+from shared.messages.extensions import ExtensionCommand
 from shared.messages.forms import Form
 
 PROTOCOL_VERSION = "1.0"
@@ -20,11 +21,11 @@ _encode = msgspec.json.Encoder().encode
 
 class _Message(Struct):
     type: str
-    data: Struct
+    data: Struct | Raw
     id: str | UnsetType = UNSET
 
 
-def _message(kind: str, data: Struct, command_id: str | None = None) -> bytes:
+def _message(kind: str, data: Struct | Raw, command_id: str | None = None) -> bytes:
     return _encode(_Message(kind, data, UNSET if command_id is None else command_id))
 
 
@@ -182,6 +183,32 @@ def _direct_metadata(delivery: DirectDelivery) -> server.DirectMessageMetadata:
         delivery.message_id,
         delivery.queued or UNSET,
     )
+
+
+class _Command(Struct):
+    type: str
+    data: Raw
+    id: str
+    metadata: server.ExtensionMetadata | Raw
+
+
+def extension_command(command: ExtensionCommand, message_id: str) -> bytes:
+    """Return a command for a client that serves its extension (X1)."""
+    own = server.ExtensionMetadata(
+        command.sent_at_ms // 1000,
+        command.sent_at_ms,
+        message_id,
+        command.from_user,
+        command.connection_id,
+    )
+    headers = command.metadata
+    metadata = _joined(bytes(headers)[1:-1], own) if isinstance(headers, Raw) else own
+    return _encode(_Command(command.type, command.data, message_id, metadata))
+
+
+def extension_result(kind: str, result: bytes, command_id: str | None) -> bytes:
+    """Return what a worker has answered, under the type of the command (X1)."""
+    return _message(kind, Raw(result), command_id)
 
 
 def _joined(members: bytes, own: Struct) -> Raw:

@@ -254,6 +254,18 @@ class DirectMessage(Struct):
     metadata: DirectMessageMetadata | Raw
 
 
+class ExtensionMetadata(Struct):
+    """What the server says of a command to the client that is to carry it out (X1)."""
+
+    sent_at: Seconds
+    sent_at_ms: Milliseconds
+    message_id: str
+    from_user: str
+    """Who asks."""
+
+    connection_id: str
+
+
 class Presence(Struct):
     """How a user is to be seen (P2)."""
 

@@ -46,12 +46,12 @@ def run(serve: Serve, **given: Any) -> None:
     """
     try:
         settings = load(**given)
+        logs.configure(settings)
+        gc.set_threshold(20_000, 50, 100)
+        uvloop.run(_main(serve, settings))
     except WrongSettings as error:
-        print(f"The settings are wrong:\n{error}", file=sys.stderr)  # noqa: T201 - no log yet
+        print(f"The settings are wrong:\n{error}", file=sys.stderr)  # noqa: T201 - no log line
         sys.exit(2)
-    logs.configure(settings)
-    gc.set_threshold(20_000, 50, 100)
-    uvloop.run(_main(serve, settings))
 
 
 async def _main(serve: Serve, settings: Settings) -> None:

@@ -204,6 +204,18 @@ async def test_the_printed_headers_are_delivered_with_a_broadcast(place: Place) 
     assert shown(heard["data"]["metadata"], headers) == headers
 
 
+async def test_the_printed_custom_type_is_carried_out_by_a_client_that_has_registered_for_it(
+    place: Place,
+) -> None:
+    alice, bob = await place.people("alice", "bob")
+    await bob.ask("Register", {"types": ["X-CustomAction"]})
+    await alice.raw(samples.CUSTOM)
+    command, printed_one = await bob.hear(), json.loads(samples.CUSTOM)
+    assert shown(command, printed_one) == printed_one
+    await bob.ask("Reply", {"to": command["id"], "data": {"done": True}})
+    assert await alice.hear() == {"type": "X-CustomAction", "data": {"done": True}}
+
+
 # ---- what the server sends of itself -------------------------------------------------------------
 
 

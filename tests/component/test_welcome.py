@@ -17,7 +17,7 @@ async def test_the_welcome_says_what_the_reference_says_and_more(place: Place) -
     assert str(uuid.UUID(details["connection_id"], version=4)) == details["connection_id"]
     assert details["protocol_version"] == "1.0"
     known = ["broadcast", "direct_message", "presence", "history"]
-    assert details["features"] == [*known, "acks", "binary"]
+    assert details["features"] == [*known, "acks", "binary", "extensions"]
     limits = details["limits"]
     assert (limits["message_bytes"], limits["binary_bytes"]) == (65_536, 1_048_576)
     assert details["heartbeat_interval"] == 25

@@ -11,14 +11,10 @@ from shared.broker.ports import Channel, Queue, QueueKind
 from shared.broker.rabbitmq import CLOSE_TIMEOUT, PUBLISH_TIMEOUT, RabbitMQBroker
 from shared.errors import BrokerUnavailable
 from tests.support.bench import PATIENCE_SECONDS, Bench, Reader, numbers, soon, to
-from tests.support.broker import Troubled
+from tests.support.broker import WRITE_DOWN, Troubled
 from tests.support.rabbitmq import Relay, delete_queues
 
 pytestmark = pytest.mark.rabbitmq
-
-WRITE_DOWN = "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()]."
-"""What makes RabbitMQ write down which queues there are. By itself, 3.10 and 4.0 do so up to some
-seconds after they have confirmed a queue; killed before that, the queue does not come back."""
 
 
 @pytest.fixture

@@ -10,6 +10,10 @@ from docker.models.containers import Container  # type: ignore[import-untyped]
 from standalone.private_rabbitmq import START_TIMEOUT, PrivateRabbitMQ, speaks_amqp
 from tests.support.cluster import free_ports
 
+WRITE_DOWN = "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()]."
+"""What makes RabbitMQ write down which queues there are. By itself, 3.10 and 4.0 do so up to some
+seconds after they have confirmed a queue; killed before that, the queue does not come back."""
+
 
 class Troubled(Protocol):
     """A RabbitMQ node that can be ended, paused and started again on its data."""

@@ -14,6 +14,7 @@ from aiohttp.test_utils import BaseTestServer, TestClient
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
+from extensions.app import make_worker
 from gateway.app import listening, make_node, run_node
 from presence_service.app import make_presence
 from router.app import make_router
@@ -112,12 +113,14 @@ class EmbeddedServer(BaseTestServer):
         self.router = make_router(self.settings, self.broker, self.registry)
         self.presence = make_presence(self.settings, self.broker, self.registry)
         self.node = make_node(self.settings, self.broker, self.registry)
+        self.worker = make_worker(self.settings, self.broker, self.registry)
         self._stack = AsyncExitStack()
 
     @property
     def ready(self) -> bool:
         """Whether all three services are."""
-        return self.router.ready and self.presence.ready and self.node.membership.ready
+        services = (self.router, self.presence, self.node.membership, self.worker)
+        return all(one.ready for one in services)
 
     async def start_server(
         self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any
@@ -135,7 +138,9 @@ class EmbeddedServer(BaseTestServer):
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[int]:
         strangers = asyncio.all_tasks()
-        services = [asyncio.create_task(one.run()) for one in (self.router, self.presence)]
+        services = [
+            asyncio.create_task(one.run()) for one in (self.router, self.presence, self.worker)
+        ]
         await until(lambda: self.router.ready and self.presence.ready, "the services are ready")
         async with listening(self.node) as port:
             services.append(asyncio.create_task(run_node(self.node)))
@@ -275,13 +280,13 @@ class Talk:
 
 
 def _answered(message: Message) -> Any:
-    data = message["data"]
-    return message.get("id") or (data.get("details") or {}).get("message_id")
+    return message.get("id") or (message["data"].get("details") or {}).get("message_id")
 
 
 def _ends(message: Message) -> bool:
-    queued = (message["data"].get("details") or {}).get("queued")
-    return message["type"] == "Ack" or (message["type"] == "Error" and queued is not True)
+    if message["type"] == "Error":
+        return (message["data"].get("details") or {}).get("queued") is not True
+    return bool(message["type"] == "Ack")
 
 
 class Place:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 
-from standalone.asyncapi import document
+from standalone.asyncapi import EXTENSION, document
 
 DOCUMENT = document()
 
@@ -18,7 +18,8 @@ def _validator(name: str) -> Draft7Validator:
 
 def misfits(message: dict[str, Any], side: str = "server") -> list[str]:
     """Return what is wrong with a message of this side; nothing if it is as documented."""
-    name = f"{side}.{message.get('type')}"
+    kind = str(message.get("type"))
+    name = f"{side}.{EXTENSION if kind.startswith(EXTENSION) else kind}"
     if name not in DOCUMENT["components"]["messages"]:
         return [f"{name} is not documented"]
     found = _validator(name).iter_errors(message)

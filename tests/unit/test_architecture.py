@@ -9,7 +9,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 SERVICES = frozenset({"gateway", "router", "presence_service"})
-OURS = SERVICES | {"shared", "standalone", "realtime_client"}
+OURS = SERVICES | {"shared", "extensions", "standalone", "realtime_client"}
 RUNTIME = frozenset({"asyncio", "aiohttp", "aio_pika"})
 AMQP = frozenset({"aio_pika", "aiormq", "pamqp"})
 PURE = (
@@ -60,6 +60,7 @@ def modules() -> Iterator[Module]:
 
 MAY_IMPORT = {
     **{service: {service, "shared"} for service in SERVICES},
+    "extensions": {"extensions", "shared"},
     "shared": {"shared"},
     "realtime_client": {"realtime_client"},
     "standalone": OURS,
@@ -105,6 +106,8 @@ def test_one_file_speaks_amqp():
         (strangers, "router/app.py", "from standalone import embedded"),
         (strangers, "shared/errors.py", "from presence_service.core import mailbox"),
         (strangers, "shared/errors.py", "import realtime_client"),
+        (strangers, "extensions/worker.py", "from gateway import answers"),
+        (strangers, "gateway/extensions.py", "from extensions import Ask"),
         (strangers, "clients/python/realtime_client/client.py", "from shared import errors"),
         (impure, "gateway/core/session.py", "import asyncio"),
         (impure, "shared/messages/frames.py", "from aiohttp import web"),

@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator
 from shared import errors
 from shared.messages import client, frames, server
 from shared.messages.answers import HistoryPage
+from shared.messages.extensions import ExtensionCommand
 from shared.messages.forms import Form
 from standalone.asyncapi import document
 from standalone.command_line import commands
@@ -82,6 +83,14 @@ def test_each_type_that_the_server_sends_is_sent_or_a_reply():
     assert "sendPong" not in operations
 
 
+def test_all_types_of_extensions_are_one_that_has_a_result_and_may_come_to_be_carried_out():
+    operations = document()["operations"]
+
+    result, _, _ = operations["receiveX-"]["reply"]["messages"]
+    assert result == {"$ref": "#/channels/ws/messages/server.X-"}
+    assert "sendX-" in operations
+
+
 def test_every_close_code_and_every_code_of_an_error_is_told():
     description = document()["info"]["description"]
     faults = [one for one in vars(errors).values() if isinstance(one, type)]
@@ -143,6 +152,10 @@ FRAMES = [
     ),
     frames.direct_delivery(direct_delivery(queued=True)),
     frames.ping(5),
+    frames.extension_result("X-a", b"7", "m"),
+    frames.extension_command(
+        ExtensionCommand("X-a", msgspec.Raw(b"{}"), "alice", "c", 1500), "extension_1"
+    ),
 ]
 
 
@@ -195,6 +208,11 @@ def test_what_the_server_never_writes_does_not_fit_the_document(message):
         {"type": "Broadcast", "data": {"topic": "a", "payload": 1}, "metadata": {"ttl": -1}},
         {"type": "Presence", "data": {"status": "offline"}},
         {"type": "Dance", "data": {}},
+        {"type": "X-", "data": {}},
+        {"type": "X-a b", "data": {}},
+        {"type": "X-a", "data": 1},
+        {"type": "Register", "data": {"types": ["a"]}},
+        {"type": "Reply", "data": {"to": "m", "error": {"code": 200, "message": "fine"}}},
     ],
     ids=json.dumps,
 )

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.core import gaps
+from shared.broker.ports import Arrived
 from shared.messages import codec
 from shared.messages.answers import DirectReceipt, Receipt, Stored
 from shared.messages.deliveries import ReplayEnded
@@ -70,7 +71,7 @@ def test_bad_deliveries_and_answers_are_ignored_and_the_broker_need_not_keep_the
 
     node.downlink.inbox(body)
     node.downlink.direct(body, lambda: acknowledged.append(body))
-    node.downlink.answer(body)
+    node.downlink.answer(Arrived(body, 1))
 
     assert acknowledged == [body]
 
@@ -83,7 +84,7 @@ async def test_an_answer_is_passed_to_whoever_waits_for_it(node):
     waiting = asyncio.ensure_future(node.answers.one("ask"))
     await asyncio.sleep(0)
 
-    node.downlink.answer(codec.encode([Stored("other", "m", queued=True), STORED]))
+    node.downlink.answer(Arrived(codec.encode([Stored("other", "m", queued=True), STORED]), 1))
 
     assert await waiting == STORED
 

@@ -7,7 +7,7 @@ from shared.errors import Forbidden, Unauthorized
 from shared.topics.pattern import contains, parse_pattern
 from tests.unit.test_pattern import ALL_TOPICS, PATTERN, covers
 
-RIGHTS = ("subscribe", "publish", "presence", "history")
+RIGHTS = ("subscribe", "publish", "presence", "history", "extensions")
 
 
 def allows(grants: Grants, right: str, pattern: str) -> bool:
