@@ -13,6 +13,7 @@ from gateway.answers import RECEIPT_SECONDS
 from gateway.api import structs
 from gateway.api.cluster import cluster_state
 from gateway.commands import WRITTEN_SECONDS
+from gateway.core.rights import topic_words
 from gateway.core.tally import Tally
 from gateway.node import Node
 from shared.broker.listening import listen
@@ -25,7 +26,6 @@ from shared.messages.deliveries import Audience
 from shared.messages.envelopes import HistoryAsked, RouteBroadcast, RouteDirectMessage
 from shared.messages.forms import Form
 from shared.overview import Overview
-from shared.topics.pattern import parse_topic
 
 MAX_PAYLOAD_BYTES = 65_536
 LOOK_SECONDS = 2.2
@@ -67,7 +67,7 @@ class BackEnd:
     ) -> structs.BroadcastResult:
         """Broadcast on a topic."""
         body = call.body
-        words = _topic(body.topic, at="topic")
+        words = topic_words(body.topic, at="topic")
         if words[0] == "presence":
             raise Forbidden("Only the presence service speaks on this topic", topic=body.topic)
         headers, metadata = _headers(call)
@@ -209,7 +209,7 @@ class BackEnd:
     async def subscribers(self, call: Call[None, None]) -> structs.Subscribers:
         """Tell who is subscribed to a topic (P3)."""
         topic = call.path["topic"]
-        _topic(topic, at="topic")
+        topic_words(topic, at="topic")
         tally = await self._node.questions.subscribers(topic)
         users = tally.subscribers
         named = sorted(users.items())[: frames.MAX_SUBSCRIBERS]
@@ -223,7 +223,7 @@ class BackEnd:
     async def history(self, call: Call[None, structs.HistoryQuery]) -> structs.HistoryPage:
         """Return a page of a topic's history (H1)."""
         topic, query = call.path["topic"], call.query
-        _topic(topic, at="topic")
+        topic_words(topic, at="topic")
         page = await self._node.questions.history(
             HistoryAsked(
                 self._mint("history"), topic, query.limit, query.after, query.before, query.reverse
@@ -261,14 +261,6 @@ def _user(call: Call[Any, Any]) -> str:
         raise BadRequest(f"user: {reason}", field="user", reason=reason)
     check_printable(user_id, at="user")
     return user_id
-
-
-def _topic(topic: str, *, at: str) -> tuple[str, ...]:
-    try:
-        return parse_topic(topic)
-    except BadRequest as error:
-        error.details["field"] = at
-        raise
 
 
 def _headers(

@@ -23,19 +23,20 @@ from gateway.core.effects import (
     Show,
     Turn,
 )
-from gateway.core.identity import Identity, Right
+from gateway.core.identity import Identity
 from gateway.core.registrations import Registrations
 from gateway.core.replies import Reply
+from gateway.core.rights import (
+    may_subscribe,
+    require_history,
+    require_presence,
+    require_publish,
+    require_recovery,
+    require_subscribe,
+)
 from shared.errors import BadRequest, Forbidden, ServiceError, TooManyBadMessages
 from shared.messages import binary, client, frames
-from shared.topics.pattern import (
-    contains,
-    has_wildcard,
-    is_reserved,
-    parse_pattern,
-    parse_topic,
-    user_word,
-)
+from shared.topics.pattern import contains, parse_pattern
 
 MAX_TOPICS = 100
 """Topics in one request (T8)."""
@@ -160,9 +161,11 @@ class Session:
             case client.Ack(message_ids=message_ids):
                 return Confirm(message_ids, Reply(_ok(command)))
             case client.History() as body:
-                return self._look(body, command.id, f"history_{mint}")
+                require_history(self.identity.grants, body.topic)
+                return Look(body, command.id, f"history_{mint}")
             case client.PresenceQuery() as body:
-                return self._query(body, command.id)
+                require_presence(self.identity.grants, body)
+                return Query(body, command.id)
             case client.Batch(operations=operations):
                 return Several([bytes(one) for one in operations], command.id)
             case client.BinaryRoute() as route:
@@ -179,8 +182,7 @@ class Session:
         for topic in topics:
             self._require_subscribe(topic)
         for topic, start in body.recover.items():
-            _check_recover(topic, start, topics)
-            self.identity.grants.require("history", parse_pattern(topic))
+            require_recovery(self.identity.grants, topic, start, topics)
         new = [topic for topic in topics if topic not in self.patterns]
         if len(self.patterns) + len(new) > self.max_subscriptions:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
@@ -193,7 +195,7 @@ class Session:
 
     def _require_subscribe(self, topic: str) -> None:
         try:
-            _check_granted(self.identity, topic)
+            require_subscribe(self.identity.grants, topic)
         except (BadRequest, Forbidden) as error:
             error.details |= {"field": "data.topics", "topics": [topic[:256]]}
             raise
@@ -238,7 +240,7 @@ class Session:
         """Go on with a fresh token; what it no longer grants is left."""
         self.identity = identity
         self.registrations.keep_granted(identity.grants)
-        revoked = [pattern for pattern in self.patterns if not _granted(identity, pattern)]
+        revoked = [one for one in self.patterns if not may_subscribe(identity.grants, one)]
         if not revoked:
             return None
         return Leave(revoked, self._drop(revoked), len(self.patterns), None)
@@ -254,52 +256,16 @@ class Session:
         held = self._drop(topics)
         return Leave(topics, held, len(self.patterns), command_id)
 
-    def _look(self, body: client.History, command_id: str | None, ask: str) -> Look:
-        try:
-            words = parse_topic(body.topic)
-        except BadRequest as error:
-            error.details["field"] = "data.topic"
-            raise
-        _check_granted(self.identity, body.topic)
-        self.identity.grants.require("history", words)
-        return Look(body, command_id, ask)
-
-    def _query(self, body: client.PresenceQuery, command_id: str | None) -> Query:
-        if bool(body.users) == (body.topic is not None):
-            reason = "give either users or a topic"
-            raise BadRequest(f"data: {reason}", field="data", reason=reason)
-        for user_id in body.users:
-            self.identity.grants.require("presence", ("presence", user_word(user_id)))
-        if body.topic is not None:
-            try:
-                parse_topic(body.topic)
-            except BadRequest as error:
-                error.details["field"] = "data.topic"
-                raise
-            _check_granted(self.identity, body.topic)
-            self.identity.grants.require("presence", ("presence", "*"))
-        return Query(body, command_id)
-
     # ---- messages --------------------------------------------------------------------------------
 
     def _publish(
         self, body: client.Broadcast, command: client.Command, message_id: str, now: float
     ) -> Effect:
-        self._require_publish(body.topic)
+        require_publish(self.identity.grants, body.topic)
         attempt = self._attempts.find(command.id, message_id, body.topic, now=now)
         if attempt.reply is not None:
             return Respond(attempt.reply, Turn.TOPIC)
         return Publish(body, command, attempt)
-
-    def _require_publish(self, topic: str) -> None:
-        try:
-            words = parse_topic(topic)
-        except BadRequest as error:
-            error.details["field"] = "data.topic"
-            raise
-        if is_reserved(words[0]):
-            raise Forbidden("Only the service speaks on this topic", topic=topic)
-        self.identity.grants.require("publish", words)
 
     def _send(
         self, body: client.DirectMessage, command: client.Command, message_id: str, now: float
@@ -316,40 +282,11 @@ class Session:
         self.route = client.BinaryRoute()
         binary.check_route(route, at="data")
         if route.topic is not None:
-            self._require_publish(route.topic)
+            require_publish(self.identity.grants, route.topic)
         if route.target_user is not None:
             self.identity.grants.require_direct(route.target_user)
         self.route = route
         return Respond(Reply(_ok(command)), Turn.FREE)
-
-
-def _check_granted(identity: Identity, pattern: str) -> None:
-    words = parse_pattern(pattern)
-    right: Right = "presence" if words[0] == "presence" else "subscribe"
-    identity.grants.require(right, words)
-
-
-def _check_recover(topic: str, start: client.RecoverFrom, topics: list[str]) -> None:
-    field = f"data.recover.{topic[:255]}"
-    reason = ""
-    if topic not in topics:
-        reason = "not among data.topics"
-    elif (start.offset is None) != (start.epoch is None):
-        reason = "offset and epoch belong together"
-    elif (start.since is None) == (start.offset is None):
-        reason = "give either since, or offset and epoch"
-    elif start.offset is not None and has_wildcard(parse_pattern(topic)):
-        reason = "a pattern is recovered by since"
-    if reason:
-        raise BadRequest(f"{field}: {reason}", field=field, reason=reason)
-
-
-def _granted(identity: Identity, pattern: str) -> bool:
-    try:
-        _check_granted(identity, pattern)
-    except Forbidden:
-        return False
-    return True
 
 
 def _nested(command: client.Command) -> BadRequest:
