@@ -85,7 +85,7 @@ class Junk:
     def _command(self) -> dict[str, Any]:
         """Return a good command, or nearly."""
         pick = self._random
-        name = pick.choice([*BODIES, "Broadcast", "DirectMessage", "Subscribe"])
+        name = pick.choice([*BODIES, "Broadcast", "DirectMessage", "Subscribe", "X-Fuzz"])
         message: dict[str, Any] = {"type": name, "data": self._data(name)}
         if pick.random() < 0.7:
             message["id"] = f"id-{pick.randrange(10_000)}"
@@ -109,6 +109,9 @@ class Junk:
             "History": {"topic": topic, "limit": 3},
             "PresenceQuery": {"users": self._users},
             "Ack": {"message_ids": [f"dm_{pick.randrange(10)}"]},
+            "Register": {"types": ["X-Fuzz"]},
+            "Unregister": {"types": ["X-Fuzz"]},
+            "Reply": {"to": f"extension_{pick.randrange(10)}", "data": pick.choice(VALUES)},
             "Batch": {"operations": [{"type": "Ping", "data": {}}, {"type": "?"}]},
         }.get(name, {})
 
@@ -127,7 +130,7 @@ class Junk:
             case 2:
                 message["data"] = dict(list(message["data"].items())[1:])
             case 3:
-                message["type"] = pick.choice([*SERVER_ONLY, "ping", "X-", "Dance"])
+                message["type"] = pick.choice([*SERVER_ONLY, "ping", "X-", "X-Fuzz", "Dance"])
             case _:
                 written = json.dumps(message)
                 at = pick.randrange(len(written))

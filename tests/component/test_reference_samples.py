@@ -192,6 +192,16 @@ async def test_a_binary_message_is_acknowledged_as_printed(place: Place) -> None
     assert not await alice.told()
 
 
+async def test_a_command_of_an_extension_is_sent_and_answered_as_printed(place: Place) -> None:
+    asker, worker = await place.people("alice", "bob")
+    await worker.ask("Register", {"types": ["X-CustomAction"]})
+    await asker.raw(samples.CUSTOM)
+    asked = await hears(worker, samples.CUSTOM)
+    await worker.ask("Reply", {"to": asked["id"], "data": asked["data"]})
+    await hears(asker, samples.CUSTOM)
+    assert not await asker.told()
+
+
 async def test_the_printed_headers_are_delivered_with_a_broadcast(place: Place) -> None:
     sender, listener = await place.people("user123", "alice")
     await listener.subscribe("chat.general")
