@@ -48,7 +48,7 @@ class Answers:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await asked
         except TimeoutError as error:
-            raise OutcomeUnknown from error
+            raise OutcomeUnknown(outcome="unknown") from error
         finally:
             del self._asked[ask]
 

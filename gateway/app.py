@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.answers import Answers
-from gateway.api.server import MAX_BODY_BYTES, add_api
+from gateway.api.server import add_api
 from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
@@ -31,7 +31,7 @@ from shared.broker.ports import Broker
 from shared.clock import wall_clock_ms
 from shared.errors import GoingAway
 from shared.messages import frames
-from shared.process.admin import Pages
+from shared.process.admin import MAX_BODY_BYTES, Pages
 from shared.settings import Settings
 
 log = structlog.get_logger()

@@ -51,6 +51,9 @@ class Connection:
         """Whether the client confirms direct messages (R2)."""
 
         self.unconfirmed = Unconfirmed(lambda handover: lapse(self, handover))
+        self.ended = False
+        """Whether it is being closed, and is to be given nothing more."""
+
         self.has_lapsed = False
         """Whether it has let a message pass that now waits elsewhere."""
 
@@ -60,6 +63,11 @@ class Connection:
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
         self._written = Stretches()
+        self._spared: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
+
+    def spare(self, message_id: str) -> None:
+        """Note a broadcast that is not written here because the client lags (X3)."""
+        self._spared.put(message_id, None)
 
     @property
     def opened(self) -> Opened:
@@ -74,6 +82,10 @@ class Connection:
 
     def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
         """Write a broadcast, or keep it until what was missed before it is written (H3)."""
+        if self.ended:
+            return False
+        if delivery.audience is not None:
+            return self.write(frame)
         if self._replay is None:
             return self._write_once(delivery, frame) if self._written else self.write(frame)
         self._replay.later.append((delivery, frame))
@@ -113,15 +125,15 @@ class Connection:
                 topic_frame(one)
                 for one in missed
                 if one.except_connection != self.id
-                and not self._came_live(one.topic, given_at(one.message_id))
+                and not self._came_live(one, given_at(one.message_id))
             ]
         )
 
-    def _came_live(self, topic: str, at: float | None) -> bool:
-        """Whether what the node has written then was written here, and not kept back."""
+    def _came_live(self, delivery: TopicDelivery, at: float | None) -> bool:
+        """Whether what the node has written then was written here: not kept back, nor shed."""
         if at is None or self._replay is None or at >= self._replay.began_at:
             return False
-        return self.session.wanted(topic, at)
+        return delivery.message_id not in self._spared and self.session.wanted(delivery.topic, at)
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
         """Write of what was kept back what is still wanted, and go on as usual."""

@@ -175,7 +175,7 @@ class Conversation:
         if self._ended is not None:
             return
         self._ended = error
-        self._performer.over = True
+        self._performer.over = self._connection.ended = True
         self._node.metrics.closes.labels(str(error.close_code)).inc()
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)
@@ -205,6 +205,7 @@ class Conversation:
             return self._performer.error(error, effect.id)
         left = self._session.renewed(identity)
         self._expiry.watch(identity)
+        self._node.uplink.opened(self._connection)  # its owner knows which tokens are revoked
         expires_at_ms = int(identity.expires_at * 1000)
         reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
         if effect.id is not None:

@@ -51,12 +51,14 @@ class Directs:
 
     def dismiss(self, dismissal: Dismissal) -> None:
         """End connections of a user, and say how many."""
-        error = Revoked if dismissal.revoked else Disconnected
+        revoked_ms = dismissal.revoked_ms
+        error = Revoked if revoked_ms else Disconnected
         only = dismissal.connection_id
         ended = [
             one
             for one in self._connections.of_user(dismissal.user_id)
-            if not only or one.id == only
+            if (not only or one.id == only)
+            and (not revoked_ms or one.opened.issued_at_ms <= revoked_ms)
         ]
         for connection in ended:
             connection.end(error())
@@ -80,7 +82,7 @@ class Directs:
         had = [
             one.id
             for one in written
-            if not one.confirms or one.unconfirmed.has_confirmed(message_id)
+            if not _must_confirm(one, delivery) or one.unconfirmed.has_confirmed(message_id)
         ]
         self._report(delivery, had, pending=bool(written) and not had)
 
@@ -197,6 +199,11 @@ class Directs:
             self._receipts.add(delivery.report_to, codec.encode(receipt))
 
 
+def _must_confirm(connection: Connection, delivery: DirectDelivery) -> bool:
+    """Whether only the client's word counts (R2)."""
+    return connection.confirms and delivery.form is not Form.NOTIFICATION
+
+
 def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
     """Offer a message to a connection; return whether that has served it already."""
     message_id = handover.delivery.message_id
@@ -204,7 +211,9 @@ def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
         connection.held.append(handover)
         handover.waiting.add(connection.id)
         return False
-    if not connection.confirms or handover.delivery.form is Form.NOTIFICATION:
+    if connection.ended:
+        return False
+    if not _must_confirm(connection, handover.delivery):
         return connection.write_direct(message_id, frame)
     if connection.unconfirmed.has_confirmed(message_id):
         return True

@@ -45,7 +45,7 @@ class Fanout:
         A repeat, known by its number, is written to nobody and answered with the first count.
         """
         source = (delivery.process, partition)
-        if delivery.number <= self._last_numbers.get(source, 0):
+        if delivery.known or delivery.number <= self._last_numbers.get(source, 0):
             return self._counts.get(delivery.message_id, 0)
         self._last_numbers.put(source, delivery.number)
         written = self._write(delivery, asked_at)
@@ -77,7 +77,7 @@ class Fanout:
         elif delivery.replayed:
             wanting = {one for one in wanting if one.session.wanted(delivery.topic, asked_at)}
         if delivery.low:
-            wanting = self._unless_they_lag(wanting)
+            wanting = self._unless_they_lag(wanting, delivery)
         if delivery.offset:
             at = asked_at if delivery.replayed else time.monotonic()
             self._given_at.put(delivery.message_id, at)
@@ -85,11 +85,15 @@ class Fanout:
         spared = delivery.except_connection
         return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))
 
-    def _unless_they_lag(self, wanting: set[Connection]) -> set[Connection]:
+    def _unless_they_lag(
+        self, wanting: set[Connection], delivery: TopicDelivery
+    ) -> set[Connection]:
         """Shed a broadcast of low priority for whoever reads too slowly already (X3)."""
-        keeping_up = {one for one in wanting if not one.lags}
-        self._metrics.shed.inc(len(wanting) - len(keeping_up))
-        return keeping_up
+        lagging = {one for one in wanting if one.lags}
+        for one in lagging:
+            one.spare(delivery.message_id)
+        self._metrics.shed.inc(len(lagging))
+        return wanting - lagging
 
 
 def _takes_snapshot(connection: Connection, addressee: str) -> bool:

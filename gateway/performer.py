@@ -96,6 +96,9 @@ class Performer:
     async def _next(self, decide: Callable[..., Effect], batch: Batch | None) -> Effect | None:
         """Decide and perform; return what was decided."""
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
+        if self.over:
+            self._window.release()
+            return None
         try:
             effect = decide(mint=self._node.mint.next(ULID()), now=time.monotonic())
             self._node.metrics.command(effect)

@@ -53,10 +53,13 @@ class Questions:
         self.uplink.ask_subscribers(asked)
         return await self.answers.collect(asked.ask, RECEIPT_SECONDS)
 
-    async def disconnect(self, user_id: str, *, revoke: bool) -> Tally:
-        """End all connections of a user; the tally's recipients are those that were ended."""
+    async def disconnect(self, user_id: str, *, revoke_ms: int = 0) -> Tally:
+        """End all connections of a user; the tally's recipients are those that were ended.
+
+        With ``revoke_ms`` those, and all to come, whose tokens were not issued after that moment.
+        """
         self.membership.require_ready()
-        command = DisconnectUser(f"disconnect_{ULID()}", user_id, revoke)
+        command = DisconnectUser(f"disconnect_{ULID()}", user_id, revoke_ms)
         self.uplink.disconnect(command)
         return await self.answers.collect(command.ask, RECEIPT_SECONDS)
 

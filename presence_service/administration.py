@@ -33,6 +33,8 @@ class AdministeredOwner(MailOwner):
     def __init__(self, leases: Leases, limits: Limits) -> None:
         super().__init__(leases, limits)
         self.revocations = Revocations()
+        self._turned_away: dict[str, tuple[Sender, Dismissal]] = {}
+        """By connection: those with a revoked token that are not known to be closed."""
 
     def replay(self, record: Record) -> None:
         """Learn what an earlier owner wrote; see ``Owner``."""
@@ -58,7 +60,7 @@ class AdministeredOwner(MailOwner):
                 people = [self._seen(user_id) for user_id in command.users]
                 answer: People | Routed | Erased = People(command.ask, people, not self._unsure)
             case DisconnectUser():
-                answer = self._disconnect(answers, command, now_ms)
+                answer = self._disconnect(answers, command)
             case EraseUser():
                 messages = self.mailboxes.erase(command.user_id)
                 self._write(UserErased(command.user_id, self.serial, now_ms))
@@ -72,14 +74,15 @@ class AdministeredOwner(MailOwner):
         where = {one: sender.node_id for one, sender in person.connections.items()}
         return Seen(user_id, person.status, person.last_seen_ms, person.metadata, where)
 
-    def _disconnect(self, answers: str, command: DisconnectUser, now_ms: int) -> Routed:
+    def _disconnect(self, answers: str, command: DisconnectUser) -> Routed:
         """Have every node that holds the user, or may, end the connections."""
-        if command.revoke:
-            self._write(Revoked(command.user_id, now_ms))
+        user_id, revoke_ms = command.user_id, command.revoke_ms
+        if revoke_ms:
+            self._write(Revoked(user_id, revoke_ms))
         alive = self._leases.alive
-        known = self.directory.nodes_of(command.user_id) | (alive.keys() - self.directory.reported)
+        known = self.directory.nodes_of(user_id) | (alive.keys() - self.directory.reported)
         nodes = sorted(known & alive.keys())
-        dismissal = Dismissal(command.user_id, command.revoke, ask=command.ask, report_to=answers)
+        dismissal = Dismissal(user_id, revoke_ms, ask=command.ask, report_to=answers)
         for node_id in nodes:
             self._dismiss(alive[node_id], dismissal)
         return Routed(command.ask, command.ask, nodes, complete=True)
@@ -95,15 +98,38 @@ class AdministeredOwner(MailOwner):
     ) -> None:
         """Take note of connections, but for those that come with a revoked token."""
         match fact:
-            case ConnectionOpened() if self._turned_away(sender, fact.connection):
+            case ConnectionOpened() if self._is_turned_away(sender, fact.connection):
                 return
+            case ConnectionClosed():
+                self._turned_away.pop(fact.connection_id, None)
             case ConnectionsReport():
-                welcome = [one for one in fact.connections if not self._turned_away(sender, one)]
+                if fact.first:
+                    self._turned_away = {
+                        name: one
+                        for name, one in self._turned_away.items()
+                        if one[0].node_id != sender.node_id
+                    }
+                welcome = [one for one in fact.connections if not self._is_turned_away(sender, one)]
                 fact = replace(fact, connections=welcome)
         super()._note(sender, fact, now_ms)
 
-    def _turned_away(self, sender: Sender, opened: Opened) -> bool:
-        if not self.revocations.cover(opened):
+    def _is_turned_away(self, sender: Sender, opened: Opened) -> bool:
+        if not (revoked_ms := self.revocations.covering(opened)):
             return False
-        self._dismiss(sender, Dismissal(opened.user_id, True, opened.connection_id))
+        dismissal = Dismissal(opened.user_id, revoked_ms, opened.connection_id)
+        self._turned_away[opened.connection_id] = sender, dismissal
+        self._dismiss(sender, dismissal)
         return True
+
+    def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
+        """Forget the connections of a life that is over; see ``Owner``."""
+        super().node_ended(sender, now_ms, clean=clean)
+        gone = [name for name, (at, _) in self._turned_away.items() if at == sender]
+        for connection_id in gone:
+            del self._turned_away[connection_id]
+
+    def tick(self, now_ms: int) -> None:
+        """Turn away again who is still there, for a node may not have been told; see ``Owner``."""
+        super().tick(now_ms)
+        for sender, dismissal in self._turned_away.values():
+            self._dismiss(sender, dismissal)

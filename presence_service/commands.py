@@ -31,6 +31,7 @@ from shared.messages.envelopes import (
     Settled,
 )
 from shared.messages.records import KeyUsed, Record
+from shared.ownership.idempotency import scoped
 from shared.ownership.leases import Leases
 
 SWEEP_MS = 60_000
@@ -127,8 +128,12 @@ class PresenceOwner(AdministeredOwner):
         if known:
             if not self._give(delivery):
                 self._answer_stored(delivery, queued=True)
-        elif self._must_wait(delivery, now_ms) or not self._give(delivery):
-            self._store(delivery, now_ms)
+            return
+        waits = self._must_wait(delivery, now_ms) or not self._give(delivery)
+        taken = self._store(delivery, now_ms) if waits else True
+        if taken and used is None and command.idempotency_key:
+            key = scoped(command.idempotency_key, user_id)
+            self._write(KeyUsed(command.from_user, key, command.message_id, "", 0, now_ms))
 
     def _must_wait(self, delivery: DirectDelivery, now_ms: int) -> bool:
         """Whether something waits for its user, or may come back, that it may not overtake (R1).
@@ -148,20 +153,17 @@ class PresenceOwner(AdministeredOwner):
         return held and not self.mailboxes.expired(delivery, now_ms)
 
     def _used(self, command: RouteDirectMessage, now_ms: int) -> KeyUsed | None:
-        """Return what was done under the command's key, if it has one: now or before (A7)."""
-        user_id, key = command.from_user, command.idempotency_key
-        if not key:
+        """Return what was done under the command's key, if it has one (A7)."""
+        if not command.idempotency_key:
             return None
-        if (used := self.keys.find(user_id, key, now_ms)) is None:
-            used = KeyUsed(user_id, key, command.message_id, "", 0, now_ms)
-            self._write(used)
-        return used
+        key = scoped(command.idempotency_key, command.target_user)
+        return self.keys.find(command.from_user, key, now_ms)
 
     def _returned(self, sender: Sender, command: DirectMessageReturned, now_ms: int) -> None:
         """A node has handed a message back: nobody there has taken it."""
         delivery, node_id = command.delivery, sender.node_id
         user_id = delivery.target_user
-        returned = self._returns.note(delivery.message_id, node_id)
+        returned = self._returns.note(user_id, delivery.message_id, node_id)
         if command.unwritten:
             self._full.setdefault(user_id, set()).add(node_id)
         elif not command.unconfirmed and not command.behind:

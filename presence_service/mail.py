@@ -124,12 +124,13 @@ class MailOwner(PeopleOwner[Given]):
 
     # ---- in mailboxes ----------------------------------------------------------------------------
 
-    def _store(self, delivery: DirectDelivery, now_ms: int) -> None:
-        """Keep a new message for a user who is not here, if there is room for it."""
+    def _store(self, delivery: DirectDelivery, now_ms: int) -> bool:
+        """Keep a new message for a user who is not here; return whether there is room for it."""
         queued = self.mailboxes.has_room(delivery, now_ms=now_ms)
         if queued:
             self._write(Kept(delivery))
         self._answer_stored(delivery, queued=queued)
+        return queued
 
     def _keep(self, delivery: DirectDelivery, now_ms: int, *, answer: bool = True) -> None:
         """Keep a message that was accepted, whatever the limits, unless it may not wait at all."""

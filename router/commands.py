@@ -35,6 +35,7 @@ from shared.messages.records import (
     TopicReached,
     UserErased,
 )
+from shared.ownership.idempotency import scoped
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
 
@@ -108,11 +109,11 @@ class RouterOwner(PartitionOwner[Unanswered]):
 
     def checkpoint(self) -> Iterator[bytes]:
         """Yield the records that rebuild the present state; see ``Owner``."""
+        for erased in self.queries.erased.values():  # first: who was erased may have come back
+            yield codec.encode(erased)
         yield from super().checkpoint()
         for record in self.history.checkpoint():
             yield codec.encode(record)
-        for erased in self.queries.erased.values():
-            yield codec.encode(erased)
 
     # ---- commands and facts ----------------------------------------------------------------------
 
@@ -205,6 +206,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
         serial = kept_before.serial if kept_before else 0
         planned = plan(command, self.table, self.leases.alive, serial)
         delivery = _addressed(delivery_of(published), command, answers)
+        delivery.known = used is not None and used.message_id != command.message_id
         packed = codec.encode(delivery)
         for address in planned.addresses:
             self._effects.deliveries[address].append(packed)
@@ -214,7 +216,8 @@ class RouterOwner(PartitionOwner[Unanswered]):
     def _used(self, command: RouteBroadcast, now_ms: int) -> KeyUsed | None:
         if not command.idempotency_key:
             return None
-        return self.keys.find(command.from_user, command.idempotency_key, now_ms)
+        key = scoped(command.idempotency_key, command.topic)
+        return self.keys.find(command.from_user, key, now_ms)
 
     def _published(
         self, command: RouteBroadcast, message_id: str, process: str, number: int, now_ms: int
@@ -254,7 +257,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
         self._write(
             KeyUsed(
                 command.from_user,
-                command.idempotency_key,
+                scoped(command.idempotency_key, command.topic),
                 done.message_id,
                 done.process,
                 done.number,

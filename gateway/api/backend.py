@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +18,7 @@ from gateway.core.tally import Tally
 from gateway.node import Node
 from shared.broker.listening import listen
 from shared.clock import wall_clock_ms
-from shared.errors import BadRequest, Forbidden, NotFound
+from shared.errors import BadRequest, Forbidden, NotFound, OutcomeUnknown, ServiceError
 from shared.messages import frames, server
 from shared.messages.answers import Seen
 from shared.messages.checks import Headers, check_printable, read_headers
@@ -148,8 +148,8 @@ class BackEnd:
     ) -> structs.NotificationResult:
         for user_id in users:
             check_printable(user_id, at="audience.users")
-        tallies = await asyncio.gather(
-            *(
+        tallies = await _all_or_unknown(
+            [
                 self._sent(
                     RouteDirectMessage(
                         message_id=message_id,
@@ -163,13 +163,13 @@ class BackEnd:
                     )
                 )
                 for number, user_id in enumerate(dict.fromkeys(users))
-            )
+            ]
         )
         return structs.NotificationResult(
             tallies[0].message_id,
             recipients=sum(len(tally.delivered_to) for tally in tallies),
-            queued=sum(tally.outcome == "queued" for tally in tallies),
-            complete=True,
+            queued=sum(one.stored is not None and one.stored.queued for one in tallies),
+            complete=all(tally.complete for tally in tallies),
         )
 
     async def _said(self, command: RouteBroadcast) -> Tally:
@@ -245,13 +245,30 @@ class BackEnd:
     ) -> structs.DisconnectResult:
         """End all connections of a user; refuse the tokens that there are, if asked to."""
         user_id, revoke = _user(call), call.body.revoke
-        tally = await self._node.questions.disconnect(user_id, revoke=revoke)
+        revoke_ms = wall_clock_ms() if revoke else 0
+        tally = await self._node.questions.disconnect(user_id, revoke_ms=revoke_ms)
         return structs.DisconnectResult(user_id, tally.recipients, revoke, tally.exact)
 
     async def erase(self, call: Call[None, None]) -> structs.EraseResult:
         """Drop what is kept of a user: what waits for them, and all that they have said."""
         user_id = _user(call)
         return structs.EraseResult(user_id, await self._node.questions.erase(user_id))
+
+
+async def _all_or_unknown(sending: list[Coroutine[Any, Any, Tally]]) -> list[Tally]:
+    """Return all tallies.
+
+    Raises:
+        OutcomeUnknown: some were sent, and others failed.
+        ServiceError: all failed, like this.
+    """
+    outcomes = await asyncio.gather(*sending, return_exceptions=True)
+    errors = [one for one in outcomes if isinstance(one, BaseException)]
+    if errors and (len(errors) == len(outcomes) or not isinstance(errors[0], ServiceError)):
+        raise errors[0]
+    if errors:
+        raise OutcomeUnknown(outcome="unknown") from errors[0]
+    return [one for one in outcomes if isinstance(one, Tally)]
 
 
 def _user(call: Call[Any, Any]) -> str:

@@ -28,7 +28,6 @@ from shared.messages.checks import PrintableId, check_depth, check_printable, co
 
 log = structlog.get_logger()
 
-MAX_BODY_BYTES = 262_144
 SERVICE = "$service"
 """On whose behalf something is said that comes with an API key (X6)."""
 
@@ -127,7 +126,7 @@ def _query(given: MultiMapping[str], kind: type[Struct]) -> Struct:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        missing = re.search(r"missing required field `(\w+)`", reason)
+        missing = re.search(r"(?:missing required|unknown) field `(\w+)`", reason)
         field = missing[1] if missing else place.rstrip("`")
         raise BadRequest(f"{field}: {reason}", field=field, reason=reason) from error
 

@@ -110,7 +110,7 @@ class DisconnectRequest(Struct, forbid_unknown_fields=True):
     ] = False
 
 
-class HistoryQuery(Struct):
+class HistoryQuery(Struct, forbid_unknown_fields=True):
     """Which part of a topic's history is asked for."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
@@ -119,7 +119,7 @@ class HistoryQuery(Struct):
     reverse: bool = False
 
 
-class PresenceQuery(Struct):
+class PresenceQuery(Struct, forbid_unknown_fields=True):
     """Who is asked about."""
 
     user: Annotated[list[UserId], Meta(min_length=1, max_length=100)]

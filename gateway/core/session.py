@@ -99,7 +99,8 @@ class Session:
             effect = self._decide(command, mint, now)
         except ServiceError as error:
             return self._fail(error, turn)
-        self.strikes = 0
+        if not isinstance(effect, Several):  # its operations count for themselves
+            self.strikes = 0
         return effect
 
     def receive_binary(self, frame: bytes, *, mint: str, now: float) -> Effect:

@@ -27,8 +27,8 @@ class Tally:
     stored: Stored | None = None
     receipts: dict[str, int] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
-    subscribers: Counter[str] = field(default_factory=Counter)
-    """By user: how many of their connections want the topic that was asked about (P3)."""
+    users: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By node and user: how many connections want the topic that was asked about (P3)."""
 
     pending: bool = False
     """Whether some connection has the direct message and has not confirmed it (R2)."""
@@ -46,7 +46,7 @@ class Tally:
                 self.receipts[answer.node_id] = answer.recipients
             case Subscribers():
                 self.receipts[answer.node_id] = sum(answer.users.values())
-                self.subscribers.update(answer.users)
+                self.users[answer.node_id] = answer.users
             case DirectReceipt(pending=True):
                 self.pending = True
             case DirectReceipt():
@@ -89,6 +89,14 @@ class Tally:
     def recipients(self) -> int:
         """How many connections were written the broadcast, as far as is known."""
         return sum(self.receipts.values())
+
+    @property
+    def subscribers(self) -> Counter[str]:
+        """By user: how many of their connections want the topic, as far as is known (P3)."""
+        counted: Counter[str] = Counter()
+        for users in self.users.values():
+            counted.update(users)
+        return counted
 
     @property
     def delivered_to(self) -> list[str]:

@@ -19,15 +19,17 @@ class Revocations:
         self._before_ms: Recent[str, int] = Recent(MAX_KEPT)
 
     def note(self, revoked: Revoked) -> None:
-        """Take one in."""
-        self._before_ms.put(revoked.user_id, revoked.before_ms)
+        """Take one in; an earlier moment changes nothing."""
+        before_ms = max(revoked.before_ms, self._before_ms.get(revoked.user_id, 0))
+        self._before_ms.put(revoked.user_id, before_ms)
 
-    def cover(self, opened: Opened) -> bool:
-        """Whether a connection's token is good no more.
+    def covering(self, opened: Opened) -> int:
+        """Return the moment of the revocation by which a token is good no more; 0 if it is good.
 
         Tokens tell whole seconds, so one of the very second of the revocation is refused, too.
         """
-        return opened.issued_at_ms <= self._before_ms.get(opened.user_id, -1)
+        before_ms = self._before_ms.get(opened.user_id, 0)
+        return before_ms if opened.issued_at_ms <= before_ms else 0
 
     def sweep(self, now_ms: int) -> None:
         """Forget those that are too old to concern any token."""

@@ -305,6 +305,8 @@ class History:
 
 def _outlived(message: Published, now_ms: int) -> bool:
     """Whether a message's own time is over (X3): it is left out, and nobody lacks it."""
+    if not message.message_id:  # it is only the place of one that was erased
+        return True
     return message.ttl is not None and now_ms >= message.sent_at_ms + message.ttl * 1000
 
 

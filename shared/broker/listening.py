@@ -39,7 +39,8 @@ async def _hear(connection: Connection, overview: Overview) -> None:
             group.create_task(raise_when_lost(channel))
             while True:
                 arrived = await heard.get()
-                overview.hear(codec.decode(arrived.body, codec.NEWS), time.monotonic())
+                with suppress(codec.Undecodable):  # of another release, perhaps
+                    overview.hear(codec.decode(arrived.body, codec.NEWS), time.monotonic())
                 await channel.acknowledge(arrived)
     except* BrokerUnavailable as errors:
         raise BrokerUnavailable(str(errors.exceptions[0])) from errors

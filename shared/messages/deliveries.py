@@ -49,8 +49,9 @@ class Dismissal(Struct, tag=25, array_like=True):
     """Connections of a user that are to be ended."""
 
     user_id: str
-    revoked: bool
-    """Whether their tokens are good no more, so that they need not come back (S5)."""
+    revoked_ms: int = 0
+    """Only those whose tokens were not issued after this moment: those are good no more, so that
+    they need not come back with them (S5); 0 for all connections, which may."""
 
     connection_id: str = ""
     """Only this one; empty for all of the user's."""
@@ -106,6 +107,9 @@ class TopicDelivery(Struct, tag=21, array_like=True):
 
     audience: Audience | None = None
     """For these, and not for who wants the topic."""
+
+    known: bool = False
+    """Delivered before; to be counted again, and not written (A7)."""
 
 
 class ReplayEnded(Struct, tag=22, array_like=True):

@@ -247,8 +247,8 @@ class DisconnectUser(Struct, tag=81, array_like=True):
 
     ask: str
     user_id: str
-    revoke: bool
-    """Whether tokens issued before now are good no more."""
+    revoke_ms: int = 0
+    """Tokens that were not issued after this moment are good no more; 0 to leave them be."""
 
 
 RouterCommand: TypeAlias = (

@@ -11,8 +11,13 @@ KEPT_MS = 300_000
 MAX_KEPT = 100_000
 
 
+def scoped(key: str, destination: str) -> str:
+    """Return a key as it is kept: it stands for one message to one topic or user (A7)."""
+    return f"{destination}\n{key}"  # neither can hold a line break
+
+
 class IdempotencyKeys:
-    """What was done for (user, key), for five minutes."""
+    """What was done for (user, scoped key), for five minutes."""
 
     def __init__(self) -> None:
         self._kept: Recent[tuple[str, str], KeyUsed] = Recent(MAX_KEPT)
@@ -27,9 +32,11 @@ class IdempotencyKeys:
         self._kept.put((used.user_id, used.key), used)
 
     def forget(self, user_id: str) -> None:
-        """Forget what was done for a user."""
-        for user, key in [one for one in self._kept if one[0] == user_id]:
-            del self._kept[user, key]
+        """Forget what was done for a user, and for others who wrote to them."""
+        theirs = scoped("", user_id)
+        for user, key in list(self._kept):
+            if user == user_id or key.startswith(theirs):
+                del self._kept[user, key]
 
     def __iter__(self) -> Iterator[KeyUsed]:
         return iter(self._kept.values())

@@ -15,6 +15,9 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 FIRST_PORT = 9081
+MAX_BODY_BYTES = 262_144
+"""Of one request, here and on the port for clients."""
+
 PORTS_TRIED = 200
 
 
@@ -34,7 +37,7 @@ async def admin_server(
     Raises:
         OSError: the port of ``REALTIME_ADMIN_PORT``, or every one tried, is taken.
     """
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     pages = _Pages(registry, ready)
     app.router.add_get("/livez", pages.live)
     app.router.add_get("/readyz", pages.ready)

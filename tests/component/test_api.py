@@ -357,6 +357,7 @@ async def test_what_is_kept_of_a_user_is_erased(place: Place, ops: BackEnd) -> N
         ("GET", "/topics/a.*/history", None, 400, "topic"),
         ("GET", "/topics/a/history?limit=0", None, 400, "limit"),
         ("GET", "/topics/a/history?limit=x", None, 400, "limit"),
+        ("GET", "/topics/a/history?limt=3", None, 400, "limt"),
         ("GET", "/presence", None, 400, "user"),
         ("GET", f"/users/{'x' * 129}/presence", None, 400, "user"),
         ("DELETE", "/users/%00", None, 400, "user"),

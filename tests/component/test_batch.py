@@ -118,6 +118,15 @@ async def test_bad_operations_count_as_bad_messages_and_the_tenth_in_a_row_ends_
     assert await bob.told() == []
 
 
+async def test_a_batch_is_no_good_message_by_itself(place: Place) -> None:
+    alice = await place.connect("alice")
+    for _ in range(2):
+        await alice.say("Batch", {"operations": [operation("Nonsense", {})] * 6})
+    errors = await alice.hears(10)
+    assert [one["data"]["code"] for one in errors] == [400] * 10
+    assert await alice.closed() == 4400
+
+
 async def test_each_operation_takes_a_place_among_the_commands_that_may_wait(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

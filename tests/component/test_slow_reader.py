@@ -139,3 +139,27 @@ async def test_a_client_that_lags_gets_no_low_priority_until_it_reads_on(
     assert shed == 1
     assert (await speaker.broadcast("flood", "again", **low))["recipients"] == 1
     assert (await sleeper.hear())["data"]["payload"] == "again"
+
+
+async def test_what_was_shed_is_recovered_on_the_same_connection(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LAGGING_BYTES", 2 * len(BIG))
+    speaker, sleeper = await place.people("speaker", "sleeper")
+    await sleeper.subscribe("flood", "chat.a")
+    _, transport = held_back(place, sleeper)
+    await speaker.broadcast("chat.a", 1)
+    flooded = 0
+    while transport.get_write_buffer_size() <= 2 * len(BIG):
+        await speaker.broadcast("flood", BIG)
+        flooded += 1
+    low = {"metadata": {"priority": "low"}}
+    assert (await speaker.broadcast("chat.a", "shed", **low))["recipients"] == 0
+    await speaker.broadcast("chat.a", 3)
+    heard = await sleeper.hears(flooded + 2)
+    first, last = (one["data"] for one in heard if one["data"]["topic"] == "chat.a")
+    assert (first["payload"], last["payload"]) == (1, 3)
+    seen = {"epoch": first["metadata"]["epoch"], "offset": first["metadata"]["offset"]}
+    await sleeper.ask("Subscribe", {"topics": ["chat.a"], "recover": {"chat.a": seen}})
+    assert (await sleeper.hear())["data"]["payload"] == "shed"
+    assert await sleeper.told() == []

@@ -6,7 +6,9 @@ from presence_service.core.revocations import KEPT_MS, Revocations
 from shared.messages.answers import Erased, People, Routed, Seen
 from shared.messages.deliveries import Audience, Dismissal, SubscribersWanted
 from shared.messages.envelopes import (
+    ConnectionClosed,
     ConnectionOpened,
+    DirectMessageReturned,
     DisconnectUser,
     EraseUser,
     HistoryAsked,
@@ -15,6 +17,7 @@ from shared.messages.envelopes import (
     PeopleAsked,
     PresenceSet,
     RouteBroadcast,
+    RouteDirectMessage,
     SubscribersAsked,
 )
 from shared.messages.forms import Form
@@ -22,6 +25,7 @@ from shared.messages.records import Revoked
 from tests.unit.builders import life
 from tests.unit.test_presence_owner import Story as Users
 from tests.unit.test_router_owner import Story as Topics
+from tests.unit.test_router_owner import broadcast
 
 N1, N2 = life("n1"), life("n2")
 
@@ -63,24 +67,24 @@ def test_an_owner_that_has_not_heard_every_node_says_so():
 def test_every_node_that_holds_the_user_ends_the_connections():
     story = Users()
     story.opens(N2, "c2")
-    story.send(N1, DisconnectUser("d", "bob", revoke=False))
+    story.send(N1, DisconnectUser("d", "bob"))
 
     [(to, dismissal)] = dismissed(story)
     assert to == "direct.n2.n2-p1"
-    assert dismissal == Dismissal("bob", False, "", "d", "answers.n1")
+    assert dismissal == Dismissal("bob", 0, "", "d", "answers.n1")
     assert story.answered[-1] == ("answers.n1", Routed("d", "d", ["n2"], complete=True))
 
 
 def test_a_node_that_has_not_reported_may_hold_the_user_too():
     story = Users(reported=False)
-    story.send(N1, DisconnectUser("d", "bob", revoke=False))
+    story.send(N1, DisconnectUser("d", "bob"))
 
     assert [to for to, _ in dismissed(story)] == ["direct.n1.n1-p1", "direct.n2.n2-p1"]
 
 
 def test_whose_token_is_revoked_is_turned_away_and_not_known_here():
     story = Users()
-    story.send(N1, DisconnectUser("d", "bob", revoke=True), now_ms=1000)
+    story.send(N1, DisconnectUser("d", "bob", 1000), now_ms=1000)
     story.send(N2, opened("bob", "old", 999), now_ms=1001)
     story.send(N2, opened("bob", "same second", 1000), now_ms=1001)
     story.send(N2, opened("eve", "hers", 1), now_ms=1001)
@@ -88,14 +92,14 @@ def test_whose_token_is_revoked_is_turned_away_and_not_known_here():
 
     turned_away = [one.connection_id for _, one in dismissed(story)]
     assert turned_away == ["old", "same second"]
-    assert all(one.revoked for _, one in dismissed(story))
+    assert all(one.revoked_ms == 1000 for _, one in dismissed(story))
     assert story.owner.directory.connections_at("bob", "n2") == ["new"]
 
 
 @pytest.mark.parametrize("checkpointed", [True, False])
 def test_a_successor_knows_what_was_revoked_also_when_nodes_report(checkpointed):
     story = Users()
-    story.send(N1, DisconnectUser("d", "bob", revoke=True), now_ms=1000)
+    story.send(N1, DisconnectUser("d", "bob", 1000), now_ms=1000)
     if checkpointed:
         story.checkpoint()
     successor = Users(after=story, reported=False, now_ms=2000)
@@ -106,14 +110,80 @@ def test_a_successor_knows_what_was_revoked_also_when_nodes_report(checkpointed)
     assert successor.owner.directory.nodes_of("eve") == {"n2"}
 
 
+def test_a_command_that_comes_again_revokes_nothing_more():
+    story = Users()
+    command = DisconnectUser("d", "bob", 1000)
+    number = story.send(N1, command, now_ms=1000)
+    story.send(N2, opened("bob", "new", 5000), now_ms=5000)
+    story.send(N1, command, number=number, now_ms=9000)
+
+    assert list(story.owner.revocations) == [Revoked("bob", 1000)]
+    assert story.owner.directory.connections_at("bob", "n2") == ["new"]
+
+
+def test_who_is_turned_away_is_told_again_until_they_are_gone():
+    story = Users()
+    story.send(N1, DisconnectUser("d", "bob", 1000), now_ms=1000)
+    story.full = {"direct.n2.n2-p1"}
+    story.send(N2, opened("bob", "old", 500), now_ms=5000)
+    assert dismissed(story) == []
+    story.full = set()
+
+    story.owner.tick(6000)
+    story.publish()
+    assert dismissed(story) == [("direct.n2.n2-p1", Dismissal("bob", 1000, "old"))]
+    story.closes(N2, "old")
+    story.clear()
+    story.owner.tick(7000)
+    story.publish()
+    assert dismissed(story) == []
+
+
+@pytest.mark.parametrize("how", ["its node is over", "its node reports others"])
+def test_who_was_turned_away_from_a_node_that_is_over_is_forgotten(how):
+    story = Users()
+    story.send(N1, DisconnectUser("d", "bob", 1000), now_ms=1000)
+    story.send(N2, opened("bob", "old", 500), now_ms=5000)
+    if how == "its node is over":
+        story.ends(N2, now_ms=6000)
+    else:
+        story.report(N2)
+    story.clear()
+    story.owner.tick(7000)
+    story.publish()
+
+    assert dismissed(story) == []
+
+
+def test_a_notification_returned_for_one_user_is_not_returned_for_another():
+    story = Users()
+    story.opens(N1, "a1", "alice")
+    story.opens(N2, "b2", "bob")
+    for number, user_id in enumerate(("alice", "bob")):
+        command = RouteDirectMessage(
+            "notification_1", user_id, "ops", b"{}", ttl=0, ask=f"notification_1.{number}"
+        )
+        story.send(N1, command)
+    for_alice, for_bob = (one for _, one in story.delivered)
+    story.send(N1, ConnectionClosed("alice", "a1"))
+    story.send(N1, DirectMessageReturned(for_alice))
+    story.opens(N1, "b1", "bob")
+    story.send(N2, ConnectionClosed("bob", "b2"))
+    story.clear()
+    story.send(N2, DirectMessageReturned(for_bob))
+
+    given = [to for to, one in story.delivered if getattr(one, "target_user", "") == "bob"]
+    assert given == ["direct.n1.n1-p1"]
+
+
 def test_revocations_are_forgotten_when_no_token_can_be_so_old():
     revocations = Revocations()
     revocations.note(Revoked("bob", 1000))
 
     revocations.sweep(1000 + KEPT_MS)
-    assert revocations.cover(Opened("bob", "c1"))
+    assert revocations.covering(Opened("bob", "c1")) == 1000
     revocations.sweep(1001 + KEPT_MS)
-    assert not revocations.cover(Opened("bob", "c1"))
+    assert not revocations.covering(Opened("bob", "c1"))
     assert list(revocations) == []
 
 
@@ -151,8 +221,20 @@ def test_what_a_user_has_said_is_erased_and_offsets_stay(checkpointed):
     [page] = story.ask(HistoryAsked("h", "a", 10), now_ms=7)
     assert [(one.message_id, one.offset) for one in page.messages] == [("m2", 2)]
     assert (page.offset, page.complete) == (3, True)
-    assert story.owner.keys.find("alice", "m1", 7) is None
-    assert story.owner.keys.find("bob", "m2", 7) is not None
+    assert story.owner.keys.find("alice", "a\nm1", 7) is None
+    assert story.owner.keys.find("bob", "a\nm2", 7) is not None
+
+
+def test_a_key_that_is_used_after_an_erasure_is_known_to_successors():
+    story = Topics()
+    story.all_report()
+    story.send(N1, EraseUser("e", "alice"), now_ms=1)
+    story.send(N1, broadcast("m1", idempotency_key="k"), now_ms=2)
+    story.checkpoint()
+    successor = Topics(after=story, now_ms=3)
+    successor.send(N1, broadcast("m2", idempotency_key="k"), now_ms=4)
+
+    assert successor.answered[-1][1].message_id == "m1"
 
 
 # ---- who is subscribed, and notifications --------------------------------------------------------

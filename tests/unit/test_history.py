@@ -1020,3 +1020,12 @@ def test_what_has_outlived_its_ttl_is_left_out_and_nobody_lacks_it():
     assert chat.missed_since(first.sent_at_ms) == [1, 3]
     again = chat.history.replay(0, lambda topic, serial: True, now_ms=chat.now_ms)
     assert (again.messages, again.lost) == ([first, last], 0)
+
+
+def test_the_place_of_what_was_erased_is_given_to_nobody_whatever_the_clock_says():
+    chat = Partition()
+    said = chat.say()
+    chat.history.erase("alice", said.serial)
+    chat.now_ms = said.sent_at_ms - 1000
+
+    assert chat.offsets() == ([], True)

@@ -353,7 +353,7 @@ def test_what_is_not_kept_takes_no_place_and_is_not_written_down(story, passing)
 def test_a_key_is_written_down_though_the_message_is_not_kept(story):
     number = story.send(N1, broadcast("first", "off.a", idempotency_key="k"), now_ms=7)
 
-    assert story.records == [KeyUsed("alice", "k", "first", N1.process, number, 7)]
+    assert story.records == [KeyUsed("alice", "off.a\nk", "first", N1.process, number, 7)]
 
 
 @pytest.mark.parametrize("how", ["from the beginning", "from a checkpoint"])
@@ -410,7 +410,7 @@ def test_before_the_history_is_filled_a_repeat_is_delivered_again_without_a_plac
 def test_a_message_is_written_down_before_its_key_which_is_made_good_if_it_was_lost(story):
     """The owner may die between the two records: they may be in different batches of the log."""
     number = story.send(N1, broadcast("first", idempotency_key="k"), now_ms=5)
-    used = KeyUsed("alice", "k", "first", N1.process, number, 5)
+    used = KeyUsed("alice", "a\nk", "first", N1.process, number, 5)
     assert story.records[-1] == used
     story.log.pop()
 

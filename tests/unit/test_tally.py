@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.tally import Tally
-from shared.messages.answers import DirectReceipt, Located, Receipt, Routed, Stored
+from shared.messages.answers import DirectReceipt, Located, Receipt, Routed, Stored, Subscribers
 
 
 def tally(*answers: object) -> Tally:
@@ -123,3 +123,12 @@ def test_a_direct_message_is_pending_while_a_client_that_has_it_has_not_confirme
 @pytest.mark.parametrize("answer", [ROUTED, LOCATED, Stored("ask", "m", queued=True)])
 def test_the_owner_names_the_message_as_it_was_delivered(answer):
     assert tally(answer).message_id == "m"
+
+
+def test_what_a_node_says_twice_of_its_subscribers_is_counted_once():
+    tally = Tally()
+    for node, users in (("n1", {"bob": 2}), ("n2", {"bob": 1, "eve": 1}), ("n1", {"bob": 2})):
+        tally.add(Subscribers("s", node, users))
+
+    assert tally.subscribers == {"bob": 3, "eve": 1}
+    assert tally.recipients == 4
