@@ -245,7 +245,8 @@ class Talk:
         async with asyncio.timeout(PATIENCE):
             frame = await self.socket.receive()
         assert frame.type in {WSMsgType.CLOSE, WSMsgType.CLOSED}, frame
-        return self.socket.close_code
+        # Of a wire that is gone already aiohttp says 1006, whatever came over it before.
+        return frame.data if frame.type is WSMsgType.CLOSE else self.socket.close_code
 
     async def close(self) -> None:
         """Leave."""

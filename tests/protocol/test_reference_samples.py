@@ -2,75 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
-from itertools import cycle
 from typing import Any
 
-import pytest
-from aiohttp import ClientSession
-
-from standalone.local_cluster import LocalCluster
-from tests.component.conftest import Start
 from tests.support import reference_samples as samples
-from tests.support.broker import Troubled
-from tests.support.cluster import eventually, make_cluster, metric, url_of
-from tests.support.embedded import SECRET, Message, Place, Talk, token
-from tests.support.schemas import misfits
-
-# ---- the scene -----------------------------------------------------------------------------------
-
-
-class Gateways(Place):
-    """A cluster's gateways, entered in turn, so that whoever comes next is on another one."""
-
-    def __init__(self, sessions: list[ClientSession]) -> None:
-        self._sessions = cycle(sessions)
-
-    async def open(self, credential: str | None = None, **kwargs: Any) -> Talk:
-        self.client = next(self._sessions)
-        return await super().open(credential, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def cluster(rabbitmq: Troubled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Two gateways, two routers, two presence services."""
-    logs = tmp_path_factory.mktemp("logs")
-    with make_cluster(rabbitmq.url, logs, REALTIME_JWT_SECRET=SECRET) as running:
-        yield running
-
-
-@pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-async def place(request: pytest.FixtureRequest, start: Start) -> AsyncIterator[Place]:
-    if request.param == "memory":
-        yield await start()
-        return
-    running: LocalCluster = request.getfixturevalue("cluster")
-    async with AsyncExitStack() as stack:
-        urls = [url_of(running, number).removesuffix("/ws") for number in (0, 1)]
-        yield Gateways([await stack.enter_async_context(ClientSession(url)) for url in urls])
-
-    def left() -> bool:
-        open_ones = [
-            metric(one.ask("/metrics"), "realtime_gateway_connections")
-            for one in running.of("gateway")
-        ]
-        return not any(open_ones)
-
-    await eventually(left, 20, "all have left")
-
-
-@pytest.fixture(autouse=True)
-def _everything_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    hear_text = Talk.hear_text
-
-    async def checked(talk: Talk) -> str:
-        text = await hear_text(talk)
-        assert misfits(json.loads(text)) == []
-        return text
-
-    monkeypatch.setattr(Talk, "hear_text", checked)
-
+from tests.support.embedded import Message, Place, Talk, token
 
 # ---- what is printed -----------------------------------------------------------------------------
 
@@ -212,18 +147,6 @@ async def test_the_printed_headers_are_delivered_with_a_broadcast(place: Place) 
     )
     headers = json.loads(samples.WITH_METADATA.replace("{ ... }", "{}"))["metadata"]
     assert shown(heard["data"]["metadata"], headers) == headers
-
-
-async def test_the_printed_custom_type_is_carried_out_by_a_client_that_has_registered_for_it(
-    place: Place,
-) -> None:
-    alice, bob = await place.people("alice", "bob")
-    await bob.ask("Register", {"types": ["X-CustomAction"]})
-    await alice.raw(samples.CUSTOM)
-    command, printed_one = await bob.hear(), json.loads(samples.CUSTOM)
-    assert shown(command, printed_one) == printed_one
-    await bob.ask("Reply", {"to": command["id"], "data": {"done": True}})
-    assert await alice.hear() == {"type": "X-CustomAction", "data": {"done": True}}
 
 
 # ---- what the server sends of itself -------------------------------------------------------------
