@@ -70,22 +70,29 @@ class Conversation:
         self._performer = Performer(node, self._connection, self._renew, self._end)
         self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
         self._ended: ServiceError | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._talking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Converse until either side closes. Never raises for what a client does."""
         node, connection = self._node, self._connection
         node.connections.add(connection)
+        talking = self._talking = asyncio.create_task(self._talk())
         try:
-            if await self._welcome():
-                await self._read()
+            await asyncio.wait({talking})
         finally:
+            talking.cancel()
+            await asyncio.wait({talking})
             self._expiry.forget()
             self._performer.stop()
             self._leave()
-            if self._closing is not None:
-                await asyncio.wait({self._closing}, timeout=3 * CLOSE_SECONDS)
-            self._connection.let_go()
+            await self._close()
+            connection.let_go()
+        if not talking.cancelled():
+            talking.result()
+
+    async def _talk(self) -> None:
+        if await self._welcome():
+            await self._read()
 
     def _leave(self) -> None:
         node, connection = self._node, self._connection
@@ -169,7 +176,7 @@ class Conversation:
     # ---- the end ---------------------------------------------------------------------------------
 
     def _end(self, error: ServiceError, command_id: str | None = None) -> None:
-        """Write the error, then close with its code; the reading loop ends with that."""
+        """Write the error and read nothing more; the close with its code follows."""
         if isinstance(error, SlowConsumer):
             self._connection.abort()  # also when it is being closed: it does not read that, either
         if self._ended is not None:
@@ -181,9 +188,14 @@ class Conversation:
             log.info("too slow", action="abort", connection=self._connection.id)
             return
         self._connection.reply(self._performer.error(error, command_id).frames)
-        self._closing = asyncio.create_task(self._close(error))
+        if self._talking is not None:
+            self._talking.cancel()  # or else the socket would be dropped without a handshake
 
-    async def _close(self, error: ServiceError) -> None:
+    async def _close(self) -> None:
+        """Close with the error's code, and wait for the client to answer (RFC 6455 7.1.2)."""
+        error = self._ended
+        if error is None or isinstance(error, SlowConsumer):
+            return
         code = error.close_code or 1011
         reason = error.message.encode()[:MAX_REASON_BYTES]
         try:

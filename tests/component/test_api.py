@@ -1,6 +1,5 @@
 """What back ends do over HTTP."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -289,10 +288,10 @@ async def test_all_connections_of_a_user_are_ended_and_may_come_back(
     place: Place, ops: BackEnd
 ) -> None:
     phone, laptop, alice = await place.people("bob", "bob", "alice")
-    ends = [asyncio.create_task(end_of(one)) for one in (phone, laptop)]
     result = await ops.post("/users/bob/disconnect")
     assert (result["disconnected"], result["revoked"], result["complete"]) == (2, False, True)
-    assert [await one for one in ends] == [(403, 4409)] * 2
+    assert [await end_of(one) for one in (phone, laptop)] == [(403, 4409)] * 2
+    assert phone.socket.close_code == 4409  # it reads late, and is waited for
     assert await alice.told() == []
     await place.server.forgotten("bob")
     await place.connect("bob")
@@ -304,9 +303,8 @@ async def test_a_revoked_token_is_good_no_more_and_a_newer_one_is(
 ) -> None:
     bob, alice = await place.people("bob", "alice")
     older = {"iat": time.time() - 1}
-    end = asyncio.create_task(end_of(bob))
     assert (await ops.post("/users/bob/disconnect", {"revoke": True}))["disconnected"] == 1
-    assert await end == (403, 4403)
+    assert await end_of(bob) == (403, 4403)
     await place.server.forgotten("bob")
     await end_reigns(place, "presence")  # it is in the log
     await alice.direct("bob", "for bob's next token")
