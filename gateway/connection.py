@@ -52,7 +52,7 @@ class Connection:
 
         self.unconfirmed = Unconfirmed(lambda handover: lapse(self, handover))
         self.ended = False
-        """Whether it is being closed, and is to be given nothing more."""
+        """Whether it is being closed: it is given nothing more, and nothing it asks is taken up."""
 
         self.has_lapsed = False
         """Whether it has let a message pass that now waits elsewhere."""

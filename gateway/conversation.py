@@ -182,7 +182,7 @@ class Conversation:
         if self._ended is not None:
             return
         self._ended = error
-        self._performer.over = self._connection.ended = True
+        self._connection.ended = True
         self._node.metrics.closes.labels(str(error.close_code)).inc()
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)

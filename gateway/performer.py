@@ -67,8 +67,6 @@ class Performer:
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.over = False
-        """Whether the conversation is being ended, and nothing more is to be taken up."""
 
     def stop(self) -> None:
         """Wait for nothing any more."""
@@ -90,13 +88,13 @@ class Performer:
         batch = Batch(len(several.operations), lambda done: self._write([_summary(several, done)]))
         receive = partial(self._connection.session.receive, in_batch=True)
         for operation in several.operations:
-            if not self.over:
+            if not self._connection.ended:
                 await self._next(partial(receive, operation), batch)
 
     async def _next(self, decide: Callable[..., Effect], batch: Batch | None) -> Effect | None:
         """Decide and perform; return what was decided."""
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
-        if self.over:
+        if self._connection.ended:
             self._window.release()
             return None
         try:
