@@ -8,7 +8,7 @@ from gateway.answers import RECEIPT_SECONDS
 from gateway.connection import Connection
 from gateway.core.attempts import Attempt, Sent
 from gateway.core.effects import Join, Leave, Look, Publish, Query, Send, Show
-from gateway.core.replies import Reply
+from gateway.core.replies import Reply, done
 from gateway.node import Node
 from gateway.recovery import Recovery
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
@@ -92,7 +92,7 @@ class Commands:
         page = await self._node.questions.history(
             HistoryAsked(effect.ask, body.topic, body.limit, body.after, body.before, body.reverse)
         )
-        return _with_ok(effect.id, frames.history(body.topic, page, effect.id))
+        return done(effect.id, frames.history(body.topic, page, effect.id))
 
     async def query(self, effect: Query) -> Reply:
         """Ask who is online, or who is subscribed to a topic (P3); like ``look``."""
@@ -103,7 +103,7 @@ class Commands:
         else:
             people, complete = await questions.people(effect.body.users)
             state = frames.people(people, complete=complete)
-        return _with_ok(effect.id, frames.presence_state(state, effect.id))
+        return done(effect.id, frames.presence_state(state, effect.id))
 
     # ---- messages --------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Commands:
                 await asyncio.shield(confirmed)
         except TimeoutError as error:
             raise OutcomeUnknown(outcome="unknown") from error
-        return Reply([] if command_id is None else [frames.ack(command_id, "ok")])
+        return done(command_id)
 
 
 def _status(
@@ -236,10 +236,6 @@ def _status(
     if effect.id is not None:
         reply.append(frames.ack(effect.id, kind))
     return reply
-
-
-def _with_ok(command_id: str | None, frame: bytes) -> Reply:
-    return Reply([frame] if command_id is None else [frame, frames.ack(command_id, "ok")])
 
 
 def _form(effect: Publish | Send) -> Form:

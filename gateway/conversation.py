@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -10,7 +11,7 @@ from aiohttp import WSMsgType, web
 from gateway.connection import Connection
 from gateway.core.effects import Renew
 from gateway.core.identity import Identity
-from gateway.core.replies import Reply
+from gateway.core.replies import Reply, done
 from gateway.core.session import Session
 from gateway.expiry import Expiry
 from gateway.node import Node
@@ -219,10 +220,8 @@ class Conversation:
         self._expiry.watch(identity)
         self._node.uplink.opened(self._connection)  # its owner knows which tokens are revoked
         expires_at_ms = int(identity.expires_at * 1000)
-        reply = [frames.auth_status("renewed", expires_at_ms, effect.id)]
-        if effect.id is not None:
-            reply.append(frames.ack(effect.id, "ok"))
-        return Reply(reply, lambda: self._performer.renewed(left))
+        renewed = done(effect.id, frames.auth_status("renewed", expires_at_ms, effect.id))
+        return replace(renewed, afterwards=lambda: self._performer.renewed(left))
 
 
 def _too_big(limit: int) -> MessageTooBig:

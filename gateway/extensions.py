@@ -8,9 +8,9 @@ from msgspec import UNSET, Raw
 from gateway.commands import Pending
 from gateway.connection import Connection
 from gateway.core.effects import Answer, Ask, Serve
-from gateway.core.replies import Reply
+from gateway.core.replies import Reply, done
 from gateway.node import Node
-from gateway.worker import Worker, done
+from gateway.worker import Worker
 from shared.broker import topology
 from shared.broker.ports import Address
 from shared.clock import wall_clock_ms

@@ -13,7 +13,7 @@ import structlog
 from gateway.commands import CONFIRM_SECONDS, Pending
 from gateway.connection import Connection
 from gateway.core.effects import Answer, Serve
-from gateway.core.replies import Reply
+from gateway.core.replies import Reply, done
 from gateway.membership import Boot, Membership
 from shared.broker import topology
 from shared.broker.ports import Address, Arrived, Channel, raise_when_lost
@@ -169,8 +169,3 @@ def _frame(asked: Arrived) -> bytes:
     if not asked.correlation:
         raise ValueError("nothing tells what an answer would belong to")
     return frames.extension_command(extensions.read_command(asked.body), asked.correlation)
-
-
-def done(command_id: str | None, *before: bytes) -> Reply:
-    """Return the reply to a command that has succeeded, after what is written before its Ack."""
-    return Reply([*before] if command_id is None else [*before, frames.ack(command_id, "ok")])

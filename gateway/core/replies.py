@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.messages import frames
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -15,6 +17,11 @@ class Reply:
 
     failed: bool = False
     """Whether the command was of no effect, and an Error says so."""
+
+
+def done(command_id: str | None, *before: bytes) -> Reply:
+    """Return the reply to a command that has succeeded, after what is written before its Ack."""
+    return Reply([*before] if command_id is None else [*before, frames.ack(command_id, "ok")])
 
 
 @dataclass(eq=False, slots=True)

@@ -25,7 +25,7 @@ from gateway.core.effects import (
 )
 from gateway.core.identity import Identity
 from gateway.core.registrations import Registrations
-from gateway.core.replies import Reply
+from gateway.core.replies import Reply, done
 from gateway.core.rights import (
     may_subscribe,
     require_history,
@@ -158,9 +158,9 @@ class Session:
         match command.body:
             case client.Ping(timestamp=timestamp):
                 pong = frames.pong(bytes(timestamp), command.id)
-                return Respond(Reply([pong, *_ok(command)]), Turn.FREE)
+                return Respond(done(command.id, pong), Turn.FREE)
             case client.Ack(message_ids=message_ids):
-                return Confirm(message_ids, Reply(_ok(command)))
+                return Confirm(message_ids, done(command.id))
             case client.History() as body:
                 require_history(self.identity.grants, body.topic)
                 return Look(body, command.id, f"history_{mint}")
@@ -174,7 +174,7 @@ class Session:
             case client.Authenticate(token=token):
                 return Renew(token, command.id)
             case _:
-                return Respond(Reply(_ok(command)), Turn.FREE)
+                return Respond(done(command.id), Turn.FREE)
 
     # ---- topics ----------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class Session:
         if route.target_user is not None:
             self.identity.grants.require_direct(route.target_user)
         self.route = route
-        return Respond(Reply(_ok(command)), Turn.FREE)
+        return Respond(done(command.id), Turn.FREE)
 
 
 def _nested(command: client.Command) -> BadRequest:
@@ -296,10 +296,6 @@ def _nested(command: client.Command) -> BadRequest:
     if command.id is not None:
         error.details["message_id"] = command.id
     return error
-
-
-def _ok(command: client.Command) -> list[bytes]:
-    return [] if command.id is None else [frames.ack(command.id, "ok")]
 
 
 def _distinct(requested: list[str]) -> list[str]:
