@@ -15,8 +15,13 @@ from shared.settings import Settings
 async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
     """Start the gateway."""
     node = make_node(settings, RabbitMQBroker(settings.amqp_url), registry)
-    async with background(run_node(node)) as running, listening(node):
-        yield Service(lambda: node.membership.ready, running, admin_pages(node))
+    async with background(run_node(node)) as running, listening(node) as clients:
+        yield Service(
+            lambda: node.membership.ready,
+            running,
+            admin_pages(node),
+            lambda: clients.drain.run(settings.drain_seconds),
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Wires the gateway; the one place that knows all its parts."""
 
 import asyncio
-import contextlib
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -18,6 +17,7 @@ from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
 from gateway.downlink import Downlink
+from gateway.drain import Drain
 from gateway.fanout import Fanout
 from gateway.membership import Membership
 from gateway.metrics import Metrics
@@ -29,15 +29,22 @@ from gateway.websocket import NODE, websocket
 from shared.broker.batching import Packer
 from shared.broker.ports import Broker
 from shared.clock import wall_clock_ms
-from shared.errors import GoingAway
 from shared.messages import frames
 from shared.process.admin import MAX_BODY_BYTES, Pages
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 5.0
-RECONNECT_SPREAD_MS = 5000
+CLEANUP_SECONDS = 5.0
+"""For handlers of requests to end, when every WebSocket has been closed."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where clients are served, and what sends them away."""
+
+    port: int
+    drain: Drain
 
 
 def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -> Node:
@@ -77,8 +84,8 @@ def admin_pages(node: Node) -> Pages | None:
 
 
 @asynccontextmanager
-async def listening(node: Node) -> AsyncIterator[int]:
-    """Serve clients on ``REALTIME_PORT``; yield the port. At the end every client is sent away."""
+async def listening(node: Node) -> AsyncIterator[Listening]:
+    """Serve clients on ``REALTIME_PORT``. At the end those who are left are sent away at once."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[NODE] = node
     app.router.add_get("/ws", websocket)
@@ -86,31 +93,24 @@ async def listening(node: Node) -> AsyncIterator[int]:
         add_api(app, node)
     # No access log: its request line would hold tokens (S1 lets them travel in the query).
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=10, shutdown_timeout=DRAIN_SECONDS
+        app, access_log=None, keepalive_timeout=10, shutdown_timeout=CLEANUP_SECONDS
     )
     await runner.setup()
+    drain = Drain(node, lambda: _stop_listening(runner))
     try:
         site = web.TCPSite(runner, node.settings.host, node.settings.port, backlog=1024)
         await site.start()
         port = int(runner.addresses[0][1])
         log.info("clients", action="listen", host=node.settings.host, port=port)
-        yield port
+        yield Listening(port, drain)
     finally:
-        for listener in list(runner.sites):
-            await listener.stop()
-        await _send_away(node)
-        await node.membership.leave()
+        await drain.run(window=0)
         await runner.cleanup()
 
 
-async def _send_away(node: Node) -> None:
-    """End every conversation; tell the clients to come back at different moments (S5)."""
-    for connection in node.connections:
-        connection.end(GoingAway(reconnect_after_ms=random.randrange(RECONNECT_SPREAD_MS)))  # noqa: S311
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while len(node.connections):  # noqa: ASYNC110 - bounded, and only at the end
-                await asyncio.sleep(0.02)
+async def _stop_listening(runner: web.AppRunner) -> None:
+    for site in list(runner.sites):
+        await site.stop()
 
 
 async def run_node(node: Node) -> None:

@@ -20,6 +20,7 @@ from gateway.performer import WINDOW, Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
     BrokerUnavailable,
+    GoingAway,
     MessageTooBig,
     NoWelcome,
     ServiceError,
@@ -36,6 +37,9 @@ MAX_TEXT_BYTES = 65_536
 HEARTBEAT_SECONDS = 25.0
 WELCOME_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+FINISH_SECONDS = 2.0
+"""For the answers to commands that are under way when the node stops."""
+
 MAX_REASON_BYTES = 120
 
 FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary", "extensions")
@@ -80,6 +84,8 @@ class Conversation:
         talking = self._talking = asyncio.create_task(self._talk())
         try:
             await asyncio.wait({talking})
+            if isinstance(self._ended, GoingAway):
+                await self._performer.finish(FINISH_SECONDS)
         finally:
             talking.cancel()
             await asyncio.wait({talking})
@@ -101,7 +107,8 @@ class Conversation:
         node.directs.gone(connection)
         lost = node.subscriptions.remove(connection, self._session.patterns)
         node.uplink.lose(lost)
-        node.uplink.closed(connection)
+        if not isinstance(self._ended, GoingAway):  # the goodbye tells it of all at once
+            node.uplink.closed(connection)
 
     # ---- Welcome ---------------------------------------------------------------------------------
 

@@ -73,6 +73,11 @@ class Performer:
         for task in self._tasks:
             task.cancel()
 
+    async def finish(self, seconds: float) -> None:
+        """Wait so long for what is under way to be answered."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
     async def receive(self, text: str) -> None:
         """Perform what a text message leads to, once there is room for one more command."""
         effect = await self._next(partial(self._connection.session.receive, text), None)

@@ -19,7 +19,7 @@ ServiceError                 500
 │   ├── OutcomeUnknown       503    asked, but no answer came in time
 │   ├── NoWelcome            503, close 4503
 │   ├── ReplayBroken         503, close 1013
-│   └── GoingAway            503, close 1001
+│   └── GoingAway            503, close 1012
 └── SlowConsumer             503, close 4413
 
 An error leaves the connection open unless it has a close code (protocol decision S5).
@@ -149,7 +149,7 @@ class NoWelcome(Unavailable):
 class GoingAway(Unavailable):
     """The node is stopping; connect again."""
 
-    close_code = 1001
+    close_code = 1012
 
 
 class ReplayBroken(Unavailable):

@@ -115,6 +115,9 @@ class Settings:
     json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
     """Seconds between JSON ``Ping`` messages to each client; 0 for none (C2)."""
 
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 20.0
+    """Window in which a gateway that stops closes its connections, one after another."""
+
     history: Histories | None = None
     """JSON: ``{"<pattern>": {"messages": 100, "seconds": 300}}``; the first that meets a topic
     decides, and 0 messages switch its history off (H4)."""

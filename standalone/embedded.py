@@ -31,9 +31,10 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
             group.create_task(run_node(node))
             group.create_task(worker.run())
 
-    async with background(run()) as running, listening(node):
+    async with background(run()) as running, listening(node) as clients:
         yield Service(
             lambda: router.ready and presence.ready and node.membership.ready and worker.ready,
             running,
             admin_pages(node),
+            lambda: clients.drain.run(settings.drain_seconds),
         )

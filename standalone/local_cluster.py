@@ -71,18 +71,18 @@ class Service:
             self._process.kill()
             self._process.wait()
 
-    def stop(self) -> None:
-        """Ask it to stop; insist after a while."""
+    def stop(self) -> int:
+        """Ask it to stop; insist after a while. Return its exit status."""
         process, self._process = self._process, None
         if process is None:
-            return
+            return 0
         process.terminate()
         process.send_signal(signal.SIGCONT)  # a paused one could not hear it
         try:
-            process.wait(STOP_SECONDS)
+            return process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            return process.wait()
 
     @property
     def running(self) -> bool:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,9 @@ class Service:
 
     pages: Pages | None = None
     """What it adds to the admin port."""
+
+    drain: Callable[[], Awaitable[None]] | None = None
+    """What it does before it stops, when it no longer says that it is ready."""
 
 
 Serve = Callable[[Settings, CollectorRegistry], AbstractAsyncContextManager[Service]]
@@ -62,9 +65,15 @@ async def _main(serve: Serve, settings: Settings) -> None:
     registry = CollectorRegistry()
     with _monitor(settings, loop):
         async with serve(settings, registry) as service:
-            async with admin_server(settings, registry, service.ready, service.pages):
+
+            def ready() -> bool:
+                return service.ready() and not stop.is_set()
+
+            async with admin_server(settings, registry, ready, service.pages):
                 await _until(stop, service.running)
-            log.info("stopping", action="stop")
+                log.info("stopping", action="stop")
+                if service.drain is not None:
+                    await service.drain()
 
 
 async def _until(stop: asyncio.Event, running: "asyncio.Future[None]") -> None:

@@ -5,7 +5,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.chaos.history import FaultBegan, FaultEnded, ProcessStarted
 from tests.chaos.proxy import Proxy
@@ -61,6 +61,19 @@ async def stopped(victim: Victim) -> AsyncIterator[None]:
 def _start(victim: Victim) -> None:
     victim.world.service(victim.node).start()
     victim.recorder.note(ProcessStarted(victim.recorder.now(), victim.node))
+
+
+@asynccontextmanager
+async def rolled(victim: Victim) -> AsyncIterator[None]:
+    """Replace all gateways one after the other, as a rolling update does."""
+    for node in victim.world.nodes:
+        if not node.startswith("gateway"):
+            continue
+        status = await asyncio.to_thread(victim.world.service(node).stop)
+        assert status == 0, f"{node} has ended with status {status}"
+        _start(replace(victim, node=node))
+        await victim.world.ready()
+    yield
 
 
 @asynccontextmanager
@@ -233,6 +246,7 @@ FAULTS = {
         *_of_each("gateway"),
         *_of_each("router"),
         *_of_each("presence"),
+        Fault("roll gateways", "gateway", rolled, (0, 1)),
         Fault("cut clients", "gateway", troubled_wire(to_clients, Proxy.cut), (0, 2)),
         Fault("silence clients", "gateway", troubled_wire(to_clients, Proxy.fall_silent), (5, 30)),
         Fault("kill rabbitmq", RABBITMQ, rabbitmq_killed, (0, 3)),

@@ -70,7 +70,7 @@ async def test_a_gateway_that_stops_says_so_and_its_users_have_the_grace_to_retu
         async with clients((url_of(cluster, 1), "homeless")):
             await hearing.until(lambda one: one["data"].get("user_id") == "homeless")
             await asyncio.to_thread(leaver.stop)
-            assert await mover.closed == 1001
+            assert await mover.closed == 1012
             try:
                 ack = await watcher.broadcast("moving.topic", {})
                 assert (ack["status"], ack["recipients"]) == ("delivered", 0)

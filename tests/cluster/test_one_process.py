@@ -96,7 +96,7 @@ async def test_ctrl_c_stops_it_cleanly_and_a_second_one_does_not_disturb_the_fir
             assert (await bob.broadcast("a.b", 1))["status"] == "delivered"
             await second.stop()
             assert not [line for line in second.lines if "Traceback" in line]
-            assert (await bob.closed) == 1001
+            assert (await bob.closed) == 1012
             with pytest.raises(ProcessLookupError):
                 os.killpg(second.process.pid, 0)
         async with clients((first.url, "alice")) as [alice]:

@@ -182,10 +182,10 @@ async def another_gateway(place: Place) -> AsyncIterator[str]:
     given = {"mode": "development", "host": "127.0.0.1", "port": 0, "partitions": 2}
     settings = load({}, **given, jwt_secret=SECRET, node_id="another")
     node = make_node(settings, place.server.broker, CollectorRegistry())
-    async with listening(node) as port:
+    async with listening(node) as clients:
         running = asyncio.create_task(run_node(node))
         await until(lambda: node.membership.ready, "the other gateway is ready")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{clients.port}"
     running.cancel()
     await asyncio.wait([running])
 

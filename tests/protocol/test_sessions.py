@@ -260,7 +260,7 @@ async def test_a_gateway_that_stops_says_when_to_come_back(
     alice = await own.connect(name("alice"))
     stopping = asyncio.ensure_future(stop())
     error = (await alice.hear())["data"]
-    assert (error["code"], await alice.closed()) == (503, 1001)
+    assert (error["code"], await alice.closed()) == (503, 1012)
     assert 0 <= error["details"]["reconnect_after_ms"] <= 5000
     assert error["details"]["retry_after_ms"] > 0
     await stopping

@@ -142,10 +142,11 @@ class EmbeddedServer(BaseTestServer):
             asyncio.create_task(one.run()) for one in (self.router, self.presence, self.worker)
         ]
         await until(lambda: self.router.ready and self.presence.ready, "the services are ready")
-        async with listening(self.node) as port:
+        async with listening(self.node) as clients:
+            self.drain = clients.drain
             services.append(asyncio.create_task(run_node(self.node)))
             await until(lambda: self.ready, "the gateway is ready")
-            yield port
+            yield clients.port
         for service in services:
             assert not service.done(), service
             service.cancel()
