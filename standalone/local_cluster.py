@@ -18,7 +18,9 @@ from standalone.private_rabbitmq import PrivateRabbitMQ, installed
 from standalone.tokens import development_token
 
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 45.0
+"""A gateway may take its window of 20 s to send its clients away, and some more."""
+
 SHORT_LIFE_SECONDS = 5.0
 
 _ADMIN_URL = re.compile(r"admin port.*url=(\S+)")
