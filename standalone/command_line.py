@@ -14,6 +14,7 @@ from shared.process.run import run
 from shared.settings import WrongSettings
 from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
+from standalone.secrets import make_secrets
 from standalone.talk import ask, dm, pub, sub
 from standalone.tokens import development_token
 from standalone.watch import cluster
@@ -90,5 +91,5 @@ def print_asyncapi() -> None:
     click.echo(json.dumps(asyncapi.document(), indent=2, ensure_ascii=False))
 
 
-for command in (sub, pub, dm, ask, notify, presence, history, kick, who, cluster):
+for command in (sub, pub, dm, ask, notify, presence, history, kick, who, cluster, make_secrets):
     commands.add_command(command)

@@ -1,0 +1,102 @@
+"""``realtime secrets``: the secrets of a cluster, made once, one file each."""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shared.broker.permissions import PERMISSIONS
+
+VHOST = "realtime"
+ADMIN = "admin"
+
+
+@click.command("secrets")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--rabbitmq", "host", default="rabbitmq", show_default=True, help="Its host name.")
+@click.option("--ca", help="Path of RabbitMQ's CA certificate in the containers; for TLS.")
+def make_secrets(directory: Path, host: str, ca: str | None) -> None:
+    """Write to DIRECTORY what is missing of a cluster's secrets; overwrite nothing.
+
+    A key for tokens, one for the API of back ends, the URLs under which the services reach
+    RabbitMQ, each as a user of its own, and the definitions that RabbitMQ is to load.
+    """
+    made = [
+        _write(directory / "jwt_secret", secrets.token_urlsafe(48)),
+        _write(directory / "api_keys", secrets.token_urlsafe(48)),
+    ]
+    names = [f"amqp_url_{service}" for service in PERMISSIONS]
+    paths = [directory / name for name in (*names, "rabbitmq_admin_password", "definitions.json")]
+    if not any(path.exists() for path in paths):
+        passwords = {user: secrets.token_urlsafe(32) for user in (*PERMISSIONS, ADMIN)}
+        for name, service in zip(names, PERMISSIONS, strict=True):
+            made.append(_write(directory / name, _url(service, passwords[service], host, ca)))
+        made.append(_write(directory / "rabbitmq_admin_password", passwords[ADMIN]))
+        made.append(_write(directory / "definitions.json", definitions(passwords)))
+    elif missing := [path.name for path in paths if not path.exists()]:
+        raise click.ClickException(
+            f"{', '.join(missing)}: missing, but must fit {', '.join(names)} and the like; "
+            "remove all of them, so that they are made anew together"
+        )
+    for path in filter(None, made):
+        click.echo(f"made {path}")
+
+
+def _url(user: str, password: str, host: str, ca: str | None) -> str:
+    if ca is None:
+        return f"amqp://{user}:{password}@{host}:5672/{VHOST}"
+    return f"amqps://{user}:{password}@{host}:5671/{VHOST}?cafile={ca}"
+
+
+def definitions(passwords: dict[str, str]) -> str:
+    """Return RabbitMQ's users with what they may do, as JSON that it can load."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    document: dict[str, Any] = {
+        "vhosts": [{"name": VHOST}],
+        "users": [
+            {
+                "name": user,
+                "password_hash": _hashed(password),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": ["administrator"] if user == ADMIN else [],
+            }
+            for user, password in passwords.items()
+        ],
+        "permissions": [
+            {"user": user, "vhost": VHOST, **_allowed(user, everything)} for user in passwords
+        ],
+    }
+    return json.dumps(document, indent=2)
+
+
+def _allowed(user: str, everything: dict[str, str]) -> dict[str, str]:
+    if user == ADMIN:
+        return everything
+    may = PERMISSIONS[user]
+    return {"configure": may.configure, "write": may.write, "read": may.read}
+
+
+def _hashed(password: str) -> str:
+    """Return a salted hash (rabbitmq.com/docs/passwords)."""
+    salt = secrets.token_bytes(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def _write(path: Path, value: str) -> Path | None:
+    """Write a file unless it is there; it belongs to whom its directory belongs to.
+
+    Containers read it as other users, so only its directory keeps others of the machine out.
+    """
+    if path.exists():
+        return None
+    path.write_text(f"{value}\n", encoding="utf-8")
+    path.chmod(0o644)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return path

@@ -1,0 +1,118 @@
+"""Every service as a RabbitMQ user of its own that may do no more than it must (W22)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aio_pika.exceptions import ChannelClosed
+from click.testing import CliRunner
+from yarl import URL
+
+from realtime_client import CommandFailed
+from shared.broker.permissions import PERMISSIONS
+from standalone.command_line import commands
+from standalone.local_cluster import LocalCluster
+from standalone.secrets import definitions
+from tests.support.broker import Troubled
+from tests.support.cluster import Hearing, clients, make_cluster, url_of
+
+pytestmark = pytest.mark.rabbitmq
+
+MODULES = {
+    "router": "router",
+    "presence": "presence_service",
+    "gateway": "gateway",
+    "worker": "extensions",
+}
+
+
+def url_as(user: str, rabbitmq: Troubled) -> str:
+    url = URL(rabbitmq.url).with_user(user).with_password(f"{user}-password")
+    return str(url.with_path("/realtime"))
+
+
+@pytest.fixture(scope="module")
+def limited(rabbitmq: Troubled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """One process of each service, each as its own user."""
+    directory = tmp_path_factory.mktemp("limited")
+    passwords = {user: f"{user}-password" for user in PERMISSIONS}
+    rabbitmq.ctl("add_vhost", "realtime")
+    for one in json.loads(definitions(passwords))["permissions"]:
+        user = one["user"]
+        rabbitmq.ctl("add_user", user, passwords[user])
+        patterns = (one["configure"], one["write"], one["read"])
+        rabbitmq.ctl("set_permissions", "-p", "realtime", user, *patterns)
+    cluster = make_cluster("", directory, gateways=1)
+    (directory / "done").touch()
+    [port] = cluster.gateway_ports
+    own = {"REALTIME_PORT": str(port), "REALTIME_EXTENSIONS": "tests.support.handlers"}
+    try:
+        for user, module in MODULES.items():
+            cluster.add(
+                module,
+                user,
+                REALTIME_AMQP_URL=url_as(user, rabbitmq),
+                TESTS_DONE=str(directory / "done"),
+                **own,
+            )
+        cluster.wait_ready()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+async def test_everything_works_with_the_least_rights(limited: LocalCluster) -> None:
+    url = url_of(limited, 0)
+    async with clients((url, "alice"), (url, "bob")) as (alice, bob):
+        hearing = Hearing(bob)
+        await bob.subscribe("chat.*", "presence.*")
+        assert (await alice.broadcast("chat.a", 1))["recipients"] == 1
+        assert (await alice.direct_message("bob", 2))["status"] == "delivered"
+        assert (await alice.direct_message("carol", 3))["status"] == "queued"
+        result, _ = await alice.command("X-Work", {"number": 4})
+        assert result["number"] == 4
+        page, _ = await alice.command("History", {"topic": "chat.a"})
+        assert len(page["messages"]) == 1
+        await alice.command("Register", {"types": ["X-Own"]})
+        with pytest.raises(CommandFailed) as missing:
+            await bob.command("X-Missing", {})
+        assert missing.value.code == 404
+        async with clients((url, "carol")) as (carol,):
+            drained = Hearing(carol)
+            await drained.until(lambda one: one["type"] == "DirectMessage")
+            await hearing.until(lambda one: one["data"].get("user_id") == "carol")
+            drained.stop()
+        hearing.stop()
+    refused = [
+        service.node_id for service in limited.services if "ACCESS_REFUSED" in _log(service.log)
+    ]
+    assert not refused
+
+
+def _log(path: Path) -> str:
+    return path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("user", ["gateway", "worker", "operator"])
+@pytest.mark.parametrize(
+    "queue", ["router.commands.0", "router.log.0", "presence.log.0", "undelivered"]
+)
+async def test_nobody_else_can_read_commands_logs_or_mailboxes(
+    limited: LocalCluster, rabbitmq: Troubled, user: str, queue: str
+) -> None:
+    assert limited.services
+    connection = await aio_pika.connect(url_as(user, rabbitmq))
+    async with connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelClosed, match="ACCESS_REFUSED"):
+            await (await channel.get_queue(queue, ensure=False)).get(fail=False)
+
+
+def test_the_operators_user_sees_the_cluster(limited: LocalCluster, rabbitmq: Troubled) -> None:
+    shown = CliRunner().invoke(
+        commands, ["cluster", "--once", "--amqp-url", url_as("operator", rabbitmq)]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert all(service.node_id in shown.output for service in limited.of("gateway"))
