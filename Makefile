@@ -6,10 +6,10 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help run cluster test check chaos soak docs format clean
+.PHONY: help run cluster test check chaos soak compose-test docs format clean
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
@@ -43,6 +43,9 @@ chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdic
 soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on three: MINUTES=60 SEED=2
 	.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 	.venv/bin/python -m tests.chaos --nodes 3 --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
+compose-test: .venv/installed-test ## The compose file in real containers: up, talk, scale, kill, restart, down
+	.venv/bin/pytest -q -m containers tests/compose
 
 docs: .venv/installed-test ## Write the documents that are made from the code
 	.venv/bin/realtime openapi > docs/openapi.json

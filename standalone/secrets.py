@@ -26,6 +26,7 @@ def make_secrets(directory: Path, host: str, ca: str | None) -> None:
     A key for tokens, one for the API of back ends, the URLs under which the services reach
     RabbitMQ, each as a user of its own, and the definitions that RabbitMQ is to load.
     """
+    directory.chmod(0o700)
     made = [
         _write(directory / "jwt_secret", secrets.token_urlsafe(48)),
         _write(directory / "api_keys", secrets.token_urlsafe(48)),

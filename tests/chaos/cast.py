@@ -44,6 +44,10 @@ class Cast:
     rng: random.Random
     habits: Habits
     load: Load = Load()
+    prefix: str = ""
+    """Of all names; runs on one cluster must differ in it, or keys and mailboxes of one are met
+    in the next."""
+
     publishers: list[Publisher] = field(default_factory=list)
     residents: list[ChaosClient] = field(default_factory=list)
     visitors: list[ChaosClient] = field(default_factory=list)
@@ -53,13 +57,19 @@ class Cast:
     def __post_init__(self) -> None:
         for number in range(self.load.listeners):
             patterns = (TOPICS, ("chaos.*",), ("chaos.#",), TOPICS)[number % 4]
-            self.residents.append(self._client(f"listener{number}", patterns, self.habits))
+            self.residents.append(
+                self._client(f"{self.prefix}listener{number}", patterns, self.habits)
+            )
         for number in range(self.load.plain):
-            self.residents.append(self._client(f"plain{number}", TOPICS, PLAIN))
+            self.residents.append(self._client(f"{self.prefix}plain{number}", TOPICS, PLAIN))
         for number in range(self.load.watchers):
-            self.residents.append(self._client(f"watcher{number}", ("presence.*",), PLAIN))
+            self.residents.append(
+                self._client(f"{self.prefix}watcher{number}", ("presence.*",), PLAIN)
+            )
         for number in range(self.load.visitors):
-            self.visitors.append(self._client(f"visitor{number}", TOPICS[:3], self.habits))
+            self.visitors.append(
+                self._client(f"{self.prefix}visitor{number}", TOPICS[:3], self.habits)
+            )
         for number in range(self.load.publishers):
             self.publishers.append(self._publisher(number))
 
@@ -79,7 +89,7 @@ class Cast:
             routes.append(("broadcast", topic))
             routes.append(("direct", targets[(len(routes) // 2 + number) % len(targets)]))
         return Publisher(
-            f"publisher{number}",
+            f"{self.prefix}publisher{number}",
             self.recorder,
             self.session,
             self.urls,

@@ -1,0 +1,170 @@
+"""The compose file, in real containers: what it starts, serves, survives and scales to."""
+
+import asyncio
+import json
+import random
+import secrets
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from realtime_client import Client, connect
+from standalone.tokens import development_token
+from tests.chaos.cast import Cast, Load
+from tests.chaos.checker import check
+from tests.chaos.clients import Habits
+from tests.chaos.history import FaultBegan, FaultEnded
+from tests.chaos.recorder import Recorder
+from tests.compose.stack import ROOT, Stack, fetch
+from tests.support.cluster import Hearing, eventually
+
+pytestmark = pytest.mark.containers
+
+LOAD = Load(publishers=4, listeners=4, plain=0, visitors=0, watchers=0, rate=8)
+SETTLE_SECONDS = 12.0
+PATIENCE = 90.0
+
+
+@asynccontextmanager
+async def apart(stack: Stack, *users: str) -> AsyncIterator[list[Client]]:
+    """Connect users through the balancer, each to a gateway of their own."""
+    async with AsyncExitStack() as open_clients:
+        found: list[Client] = []
+        nodes: set[str] = set()
+        for user in users:
+            for _ in range(20):
+                client = await connect(stack.url, development_token(user))
+                node = client.welcome["node_id"]
+                if node not in nodes:
+                    break
+                await client.close()
+            found.append(await open_clients.enter_async_context(client))
+            nodes.add(node)
+        assert len(nodes) == len(users), "the balancer knows one gateway only"
+        yield found
+
+
+@asynccontextmanager
+async def load(stack: Stack) -> AsyncIterator[Recorder]:
+    """Have people talk through the balancer meanwhile; judge what came of it in the end."""
+    recorder = Recorder()
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        recorder.watching_the_clock(),
+    ):
+        cast = Cast(
+            recorder,
+            session,
+            [stack.url],
+            random.Random(1),  # noqa: S311 - to be repeated
+            Habits(),
+            LOAD,
+            prefix=f"{secrets.token_hex(4)}-",
+        )
+        try:
+            await cast.begin(PATIENCE)
+            yield recorder
+            await cast.quiet_down(PATIENCE)
+            await cast.all_here(PATIENCE)
+            await asyncio.sleep(SETTLE_SECONDS)  # so that what never comes has had its time
+        finally:
+            await cast.disperse()
+    verdict = check(recorder.history({}))
+    print(verdict, verdict.figures)  # noqa: T201 - for whom it may concern
+    assert verdict.figures.acked
+    assert not verdict.violations, verdict
+
+
+def cluster(stack: Stack) -> dict[str, Any]:
+    """Ask as a back end who is in the cluster."""
+    key = (ROOT / "secrets" / "api_keys").read_text().strip()
+    state: dict[str, Any] = fetch(f"{stack.api}/cluster", key)
+    return state
+
+
+async def test_people_talk_across_two_gateways_through_the_balancer(stack: Stack) -> None:
+    async with apart(stack, "alice", "bob") as (alice, bob):
+        hearing = Hearing(bob)
+        await bob.subscribe("chat.*", "presence.alice")
+        await hearing.until(lambda one: one["data"].get("user_id") == "alice")
+        assert (await alice.broadcast("chat.a", 1))["recipients"] == 1
+        assert (await alice.direct_message("bob", 2))["status"] == "delivered"
+        assert (await alice.direct_message("carol", 3))["status"] == "queued"
+        await hearing.until(lambda one: one["type"] == "DirectMessage")
+        hearing.stop()
+
+
+def test_the_command_line_in_a_container_talks_through_the_balancer(stack: Stack) -> None:
+    said = stack.compose(
+        *("exec", "-T", "gateway", "realtime", "pub", "--url", "ws://balancer:8081/ws"),
+        *("--user", "alice", "chat.general", '{"hello": "world"}'),
+    )
+    assert json.loads(said)["status"] == "delivered"
+
+
+def test_back_ends_reach_the_api_with_a_key(stack: Stack) -> None:
+    state = cluster(stack)
+    assert len(state["gateways"]) == 2
+    assert not any(state["unserved"].values()), state
+
+
+def test_containers_run_without_rights(stack: Stack) -> None:
+    for name, one in stack.containers().items():
+        if any(service in name for service in ("-gateway-", "-router-", "-presence-")):
+            assert one["Config"]["User"] == "10001:10001"
+            assert one["HostConfig"]["ReadonlyRootfs"]
+            assert one["HostConfig"]["CapDrop"] == ["ALL"]
+            environment = " ".join(one["Config"]["Env"])
+            assert "amqp://" not in environment
+
+
+async def test_prometheus_finds_every_process(stack: Stack) -> None:
+    def targets() -> dict[str, int]:
+        active = fetch(f"{stack.prometheus}/api/v1/targets")["data"]["activeTargets"]
+        up = [one["labels"]["job"] for one in active if one["health"] == "up"]
+        return {job: up.count(job) for job in up}
+
+    expected = {"gateway": 2, "router": 2, "presence": 2, "rabbitmq": 1}
+    await eventually(lambda: targets() == expected, 60, "all targets are up")
+
+
+async def test_gateways_scale_from_two_to_four_and_back_and_nothing_acknowledged_is_lost(
+    stack: Stack,
+) -> None:
+    before = stack.started()
+    async with load(stack):
+        await asyncio.to_thread(stack.scale, 4)
+        async with apart(stack, "alice", "bob"):  # on the new ones, which have the fewest
+            assert len((await asyncio.to_thread(cluster, stack))["gateways"]) == 4
+        await asyncio.to_thread(stack.scale, 2)
+        assert len(stack.of("gateway")) == 2
+    assert stack.started() == before
+
+
+async def test_a_killed_gateway_costs_nothing_acknowledged(stack: Stack) -> None:
+    async with load(stack) as recorder:
+        victim = stack.of("gateway")[0]
+        host = stack.containers()[victim]["Config"]["Hostname"]
+        recorder.note(FaultBegan(recorder.now(), "kill gateway", f"{host}-1"))
+        await asyncio.to_thread(_docker, "kill", victim)
+        await asyncio.to_thread(_docker, "start", victim)
+        await asyncio.to_thread(stack.scale, 2)
+        recorder.note(FaultEnded(recorder.now(), "kill gateway", f"{host}-1", ()))
+        await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def test_a_restart_of_rabbitmq_costs_nothing_acknowledged(stack: Stack) -> None:
+    async with load(stack) as recorder:
+        recorder.note(FaultBegan(recorder.now(), "restart rabbitmq", "rabbitmq"))
+        await asyncio.to_thread(stack.compose, "restart", "rabbitmq")
+        await asyncio.to_thread(stack.scale, 2)
+        recorder.note(FaultEnded(recorder.now(), "restart rabbitmq", "rabbitmq", ()))
+        await asyncio.sleep(SETTLE_SECONDS)
+
+
+def _docker(*arguments: str) -> None:
+    subprocess.run(["docker", *arguments], check=True, capture_output=True)
