@@ -21,6 +21,11 @@ help: ## Show what there is
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+.venv/tools/installed: .ci/tools.txt .venv/installed
+	test -x .venv/tools/bin/python || $(PYTHON) -m venv .venv/tools
+	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
+	@touch $@
+
 run: .venv/installed ## All services in one process, nothing else needed: ws://localhost:8081/ws
 	@exec .venv/bin/realtime serve
 
@@ -33,7 +38,7 @@ check: .venv/installed-test ## Format, lint, types, unit tests; needs no service
 	.venv/bin/mypy
 	.venv/bin/pytest -q tests/unit
 
-test: .venv/installed-test ## Everything
+test: .venv/installed-test .venv/tools/installed ## Everything
 	.venv/bin/pytest -q
 
 chaos: .venv/installed-test ## Every fault in a cluster under load, and a verdict: 15 minutes

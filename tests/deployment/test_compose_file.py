@@ -10,6 +10,7 @@ import yaml
 from shared.broker.permissions import PERMISSIONS
 from shared.settings import Settings
 from tests.compose.stack import ROOT
+from tests.deployment.tools import check
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -87,3 +88,11 @@ def test_the_image_holds_every_package_and_runs_as_nobody() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert copied >= packages | {"clients/python"}
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+
+
+def test_docker_compose_understands_the_file() -> None:
+    check("docker-compose", "--file", ROOT / "docker-compose.yml", "config", "--quiet")
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    check("hadolint", ROOT / "Dockerfile")
