@@ -29,6 +29,7 @@ from shared.errors import BrokerUnavailable, ServiceError, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import Sender
 from shared.messages.news import Heartbeat, Lease, LeaseEnded
+from shared.release import RELEASE
 
 log = structlog.get_logger()
 
@@ -193,7 +194,7 @@ class Membership:
         to = topology.fanout_address(topology.FROM_GATEWAYS)
         while not self._leaving:
             counts = (len(self._connections), self._metrics.heard, self._metrics.written)
-            lease = Lease(boot.sender, wall_clock_ms(), *counts)
+            lease = Lease(boot.sender, wall_clock_ms(), *counts, release=RELEASE)
             try:
                 await boot.publisher.publish(codec.encode(lease), to)
             except Unroutable:

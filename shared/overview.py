@@ -20,6 +20,7 @@ class Process:
     node: str
     role: str
     seen_at: float
+    release: str = ""
     counted_at: float | None = None
     connections: int = 0
     serves: frozenset[int] = frozenset()
@@ -52,10 +53,12 @@ class Overview:
         match news:
             case Lease(sender=sender):
                 process = self._process(sender.process, sender.node_id, GATEWAY, now)
+                process.release = news.release
                 process.connections = news.connections
                 process.count(news.commands, news.deliveries, now)
             case Heartbeat():
                 process = self._process(news.replica, news.node_id, news.service, now)
+                process.release = news.release
                 process.serves = frozenset(news.terms)
                 process.stands_by = frozenset(news.standing_by)
                 process.count(news.performed, 0, now)

@@ -7,7 +7,7 @@ from shared.overview import GATEWAY, Process
 SILENT_SECONDS = 5.0
 """After so long without a word a line is marked."""
 
-COLUMNS = ("NODE", "ROLE", "CONNECTIONS", "PARTITIONS", "IN/S", "OUT/S", "SEEN")
+COLUMNS = ("NODE", "ROLE", "RELEASE", "CONNECTIONS", "PARTITIONS", "IN/S", "OUT/S", "SEEN")
 
 
 def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -31,6 +31,7 @@ def _row(process: Process, now: float) -> tuple[str, ...]:
     return (
         process.node,
         process.role,
+        process.release,
         str(process.connections) if is_gateway else "",
         "" if is_gateway else f"{len(process.serves)} of {all_seats}",
         f"{process.taken_rate:.0f}",

@@ -17,13 +17,19 @@ def cluster_state(overview: Overview, partitions: int, now: float) -> structs.Cl
         partitions,
         [
             structs.GatewayState(
-                one.node, one.connections, round(one.taken_rate, 1), round(one.given_rate, 1)
+                one.node,
+                one.connections,
+                round(one.taken_rate, 1),
+                round(one.given_rate, 1),
+                one.release,
             )
             for one in processes
             if one.role == GATEWAY
         ],
         [
-            structs.ReplicaState(one.node, one.role, sorted(one.serves), round(one.taken_rate, 1))
+            structs.ReplicaState(
+                one.node, one.role, sorted(one.serves), round(one.taken_rate, 1), one.release
+            )
             for one in replicas
         ],
         {name: sorted(set(range(partitions)) - found) for name, found in served.items()},

@@ -235,6 +235,7 @@ class GatewayState(Struct):
     connections: int
     commands_per_second: float
     deliveries_per_second: float
+    release: Annotated[str, Meta(description="What it runs; empty if it is too old to say.")]
 
 
 class ReplicaState(Struct):
@@ -244,6 +245,7 @@ class ReplicaState(Struct):
     service: str
     partitions: Annotated[list[int], Meta(description="Those it serves.")]
     commands_per_second: float
+    release: Annotated[str, Meta(description="What it runs; empty if it is too old to say.")]
 
 
 class ClusterState(Struct):

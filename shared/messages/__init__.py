@@ -11,5 +11,6 @@ answers     what the gateway that asked hears of its command
 news        what everybody hears of nodes and replicas
 forms       what a payload is
 records     what owners write down for those after them
+version     how the releases of one cluster tell each other's envelopes apart
 codec       envelopes to bytes and back, many to a message
 """

@@ -3,6 +3,7 @@
 from msgspec import Raw, Struct
 
 from shared.messages.forms import Form
+from shared.messages.version import ENVELOPE_VERSION
 
 
 class DirectDelivery(Struct, tag=20, array_like=True):
@@ -132,3 +133,4 @@ class DeliveryBatch(Struct, array_like=True):
     """Up to this kept broadcast the queue was given all that its node wants; 0 if more follows."""
 
     items: list[Raw]
+    version: int = ENVELOPE_VERSION

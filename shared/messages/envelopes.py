@@ -6,6 +6,7 @@ from msgspec import Raw, Struct
 
 from shared.messages.deliveries import Audience, DirectDelivery
 from shared.messages.forms import Form
+from shared.messages.version import ENVELOPE_VERSION
 
 # ---- who speaks ----------------------------------------------------------------------------------
 
@@ -297,3 +298,4 @@ class CommandBatch(Struct, array_like=True):
     """The queue on which the sender waits for answers; empty if it waits for none."""
 
     items: list[Numbered]
+    version: int = ENVELOPE_VERSION

@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from shared.messages.envelopes import Sender
+from shared.messages.version import ENVELOPE_VERSION
 
 
 class Lease(Struct, tag=40, array_like=True):
@@ -18,6 +19,10 @@ class Lease(Struct, tag=40, array_like=True):
 
     deliveries: int = 0
     """Messages written to clients since its start."""
+
+    version: int = ENVELOPE_VERSION
+    release: str = ""
+    """Of the process that says this; empty before releases said it."""
 
 
 class LeaseEnded(Struct, tag=41, array_like=True):
@@ -53,6 +58,10 @@ class Heartbeat(Struct, tag=42, array_like=True):
     node_id: str = ""
     performed: int = 0
     """Commands and facts carried out since its start."""
+
+    version: int = ENVELOPE_VERSION
+    release: str = ""
+    """Of the process that says this; empty before releases said it."""
 
 
 News: TypeAlias = Lease | LeaseEnded | Heartbeat

@@ -18,6 +18,7 @@ from shared.messages.envelopes import Sender
 from shared.messages.news import Heartbeat, Lease, LeaseEnded
 from shared.ownership.leases import Change, Leases
 from shared.ownership.peers import Peers
+from shared.release import RELEASE
 
 log = structlog.get_logger()
 
@@ -90,7 +91,9 @@ class News:
         """Say which partitions this replica serves, and for which it stands by."""
         beat, now_ms = self._beat_number, wall_clock_ms()
         place = self._place()
-        await self._say(Heartbeat(self._service, self._process, beat, now_ms, *place))
+        await self._say(
+            Heartbeat(self._service, self._process, beat, now_ms, *place, release=RELEASE)
+        )
 
     async def listen(self) -> None:
         """Hear what is said, for ever.

@@ -155,6 +155,7 @@ LEAVES = {
     bytes: st.binary(max_size=8),
     bool: st.booleans(),
     type(None): st.none(),
+    Raw: st.integers(0, 9).map(lambda number: Raw(codec.encode(number))),
 }
 
 

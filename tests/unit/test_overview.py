@@ -20,12 +20,12 @@ def beat(replica: str, performed: int = 0, **fields) -> Heartbeat:
 
 def test_gateways_and_replicas_have_a_line_each():
     overview = Overview()
-    overview.hear(Lease(life("g1"), 0, 7), 10)
-    overview.hear(beat("one"), 10)
+    overview.hear(Lease(life("g1"), 0, 7, release="1.2"), 10)
+    overview.hear(beat("one", release="1.1"), 10)
 
     assert rows(overview, 10) == [
-        ["g1", "gateway", "7", "0", "0", "now"],
-        ["r1", "router", "2", "of", "3", "0", "now"],
+        ["g1", "gateway", "1.2", "7", "0", "0", "now"],
+        ["r1", "router", "1.1", "2", "of", "3", "0", "now"],
     ]
 
 
