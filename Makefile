@@ -55,6 +55,8 @@ compose-test: .venv/installed-test ## The compose file in real containers: up, t
 docs: .venv/installed-test ## Write the documents that are made from the code
 	.venv/bin/realtime openapi > docs/openapi.json
 	.venv/bin/realtime asyncapi > docs/asyncapi.json
+	.venv/bin/realtime settings > docs/settings.md
+	.venv/bin/realtime settings --env > .env.example
 
 format: .venv/installed-test ## Put the code into its format
 	.venv/bin/ruff format .

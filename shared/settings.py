@@ -6,9 +6,10 @@ Each variable can also be given as ``<NAME>_FILE``, the path of a file that hold
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +20,10 @@ from shared.topics.pattern import parse_pattern
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+SECONDS = Meta(extra={"unit": "seconds"})
+BYTES = Meta(extra={"unit": "bytes"})
+SECRET = Meta(extra={"secret": True})
+"""Never shown, not even in part; see ``realtime check-config``."""
 
 MIN_SECRET_BYTES = 32
 SYMMETRIC = frozenset({"HS256", "HS384", "HS512"})
@@ -56,82 +61,137 @@ class WrongSettings(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one process is told. See docs/operations.md for the whole table."""
+    """What one process is told.
+
+    Each field's text is what docs/settings.md and .env.example say of it (standalone/reference.py):
+    its meaning, and after ``Default:`` what holds if it is not set, where the value here does not
+    tell. The comments are the headings.
+    """
+
+    # ---- The process -----------------------------------------------------------------------------
 
     mode: Literal["development", "production"] = "production"
-    """``development``: a generated secret, open permissions, origins of this machine allowed."""
+    """In `development` a secret is made, everything is allowed, and pages of this machine may
+    connect; see [modes](operations.md#modes)."""
 
     host: str = ""
-    """Address for clients; by default ``localhost`` in development, every address otherwise."""
+    """Address for clients. Default: `0.0.0.0`; in development `localhost`"""
 
     port: Port = 8081
-    """Port for clients; the gateway's WebSocket is at ``/ws``."""
-
-    admin_port: Port | None = None
-    """Port for /livez, /readyz, /metrics on loopback; by default the next free one from 9081."""
+    """Port for clients; the WebSocket is at `/ws`. 0 for any free one."""
 
     admin_host: str = "127.0.0.1"
+    """Address of the admin port."""
 
-    amqp_url: str = "amqp://guest:guest@localhost:5672/"
+    admin_port: Port | None = None
+    """Port for `/livez`, `/readyz` and `/metrics`; each process of a machine needs its own.
+    Default: the first free one from 9081"""
+
+    amqp_url: Annotated[str, SECRET] = "amqp://guest:guest@localhost:5672/"
+    """RabbitMQ; `amqps://` for TLS. Not used by `realtime serve`."""
 
     node_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,64}$")] = ""
-    """Name of this process; by default host name and pid."""
+    """Name of this process: 1 to 64 of `A-Z a-z 0-9 _ -`. No two gateways may share one.
+    Default: host name and process id"""
 
     partitions: Annotated[int, Meta(ge=1, le=256)] = 16
-    """Slices of the topics, and of the users. The same number in the whole cluster."""
+    """Slices of the topics, and of the users. The same in the whole cluster, and
+    [not to be changed](operations.md#the-number-of-partitions)."""
 
-    jwt_secret: str = ""
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600), SECONDS] = 20.0
+    """Window in which a [stopping gateway](operations.md#stopping-a-gateway) closes its
+    connections, one after another; 0 for all at once."""
+
+    # ---- Who may do what -------------------------------------------------------------------------
+
+    jwt_secret: Annotated[str, SECRET] = ""
+    """Key for HS algorithms, at least 32 bytes; this or the public key is required in production.
+    Default: none; in development one made for this checkout"""
+
     jwt_public_key: str = ""
-    """PEM. Either this or the secret."""
+    """Key for RS, PS, ES and EdDSA algorithms, in PEM; this or the secret."""
 
     jwt_algorithms: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
-    """By default HS256 with a secret and RS256 with a public key."""
+    """Those that tokens may be signed with; must suit the key.
+    Default: `HS256`, or `RS256` with a public key"""
 
     jwt_issuer: str = ""
+    """What `iss` of a token must be. Required in production."""
+
     jwt_audience: str = ""
+    """What `aud` must hold; without it tokens with an `aud` are refused."""
+
     allowed_origins: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
-    """Exact origins, comma-separated, ``https://app.example.com``."""
-
-    api: Literal["public", "admin"] = "admin"
-    """Where back ends reach the HTTP API: on ``port``, or only on ``admin_port``; in development
-    on ``port``."""
-
-    api_keys: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
-    """Keys of back ends, comma-separated, at least 32 bytes each; a token with the role ``admin``
-    will do, too."""
+    """Exact origins of pages that may connect, `https://app.example.com`. Required in production.
+    Default: none; in development all of this machine"""
 
     default_permissions: Permissions | None = None
-    """JSON: what a token without ``permissions`` may do; open in development, else nothing."""
+    """The [rights](protocol.md#rights) of a token without `permissions`.
+    Default: `{}`; in development everything"""
+
+    # ---- The HTTP API ----------------------------------------------------------------------------
+
+    api: Literal["public", "admin"] = "admin"
+    """Where the [HTTP API](api.md) is served: on the clients' port (`public`), or on the admin port
+    alone. Default: `admin`; in development `public`"""
+
+    api_keys: Annotated[list[str], SECRET] = ()  # type: ignore[assignment]  # frozen likewise
+    """Keys of back ends, at least 32 bytes each; a token with the role `admin` will do, too."""
+
+    # ---- Clients ---------------------------------------------------------------------------------
 
     max_subscriptions: Positive = 256
-    """Patterns one connection may hold."""
+    """Patterns that one connection may hold."""
 
-    max_binary_bytes: Annotated[int, Meta(ge=1024, le=8_388_608)] = 1_048_576
-    """Of one binary message (B1)."""
+    max_binary_bytes: Annotated[int, Meta(ge=1024, le=8_388_608), BYTES] = 1_048_576
+    """Size of one binary message; see [large messages](operations.md#large-messages)."""
+
+    json_ping_seconds: Annotated[int, Meta(ge=0), SECONDS] = 0
+    """Time between JSON `Ping` messages to each client; 0 for none."""
+
+    # ---- Extensions ------------------------------------------------------------------------------
 
     extensions: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
-    """Modules whose handlers carry out commands of extensions, comma-separated (X1)."""
+    """Python modules whose handlers `realtime worker` and `realtime serve` run
+    ([extensions](extensions.md))."""
 
-    json_ping_seconds: Annotated[int, Meta(ge=0)] = 0
-    """Seconds between JSON ``Ping`` messages to each client; 0 for none (C2)."""
-
-    drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 20.0
-    """Window in which a gateway that stops closes its connections, one after another."""
+    # ---- What is kept ----------------------------------------------------------------------------
 
     history: Histories | None = None
-    """JSON: ``{"<pattern>": {"messages": 100, "seconds": 300}}``; the first that meets a topic
-    decides, and 0 messages switch its history off (H4)."""
+    """How much of a topic's history is kept, by pattern; the first that meets a topic decides. See
+    [history](operations.md#history). Default: `{"#": {"messages": 100, "seconds": 300}}`"""
 
     mailbox_messages: Positive = 1000
-    mailbox_bytes: Positive = 1_048_576
-    mailbox_seconds: Positive = 86_400
+    """Messages in one offline user's mailbox."""
+
+    mailbox_bytes: Annotated[Positive, BYTES] = 1_048_576
+    """Payload and metadata in one mailbox."""
+
+    mailbox_seconds: Annotated[Positive, SECONDS] = 86_400
+    """How long a message may wait in a mailbox."""
+
     mailbox_per_sender: Positive = 200
-    """Limits of one offline user's mailbox (R3)."""
+    """Messages of one sender in one mailbox."""
+
+    # ---- Logs, and a look inside -----------------------------------------------------------------
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
     log_json: bool = False
+    """One JSON object a line instead of text."""
+
     aiomonitor: bool = False
-    """Open aiomonitor on loopback. Whoever reaches it can run code in this process."""
+    """Open [aiomonitor](operations.md#aiomonitor) on loopback. Whoever reaches it can run code in
+    this process."""
+
+
+PREFIX = "REALTIME_"
+KNOWN = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
+"""By variable: the setting."""
+
+OF_COMMANDS = frozenset({"REALTIME_URL", "REALTIME_TOKEN", "REALTIME_API_URL", "REALTIME_API_KEY"})
+"""Read by the commands that talk to a running service."""
 
 
 def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
@@ -143,23 +203,32 @@ def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
     problems: list[str] = []
     values: dict[str, Any] = {}
     hints = get_type_hints(Settings, include_extras=True)
-    for field in fields(Settings):
-        variable = f"REALTIME_{field.name.upper()}"
+    for variable, name in KNOWN.items():
         text = _text(environ, variable, problems)
-        if field.name in given:
-            values[field.name] = given[field.name]
+        if name in given:
+            values[name] = given[name]
         elif text is not None:
             try:
-                values[field.name] = _convert(text, hints[field.name])
+                values[name] = _convert(text, hints[name])
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
                 problems.append(f"{variable}: {error}")
-        elif field.default is MISSING:
-            problems.append(f"{variable}: must be set")
     settings = _completed(values)
     problems += _contradictions(settings)
     if problems:
         raise WrongSettings("\n".join(problems))
     return settings
+
+
+def unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the REALTIME_* variables that nothing reads, each with the nearest that there is."""
+    known = {*KNOWN, *(f"{name}_FILE" for name in KNOWN), *OF_COMMANDS}
+    names = sorted(name.removeprefix(PREFIX) for name in known)
+    found = {}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            nearest = get_close_matches(variable.removeprefix(PREFIX), names, n=1)
+            found[variable] = f"{PREFIX}{nearest[0]}" if nearest else ""
+    return found
 
 
 def _text(environ: Mapping[str, str], variable: str, problems: list[str]) -> str | None:
@@ -176,7 +245,8 @@ def _text(environ: Mapping[str, str], variable: str, problems: list[str]) -> str
 
 
 def _convert(text: str, kind: Any) -> Any:
-    if kind == list[str]:
+    plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if plain == list[str]:
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind in {Permissions | None, Histories | None}:
         return msgspec.json.decode(text, type=kind)

@@ -14,6 +14,7 @@ from shared.process.run import run
 from shared.settings import WrongSettings
 from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
+from standalone.reference import print_settings
 from standalone.secrets import make_secrets
 from standalone.talk import ask, dm, pub, sub
 from standalone.tokens import development_token
@@ -91,5 +92,8 @@ def print_asyncapi() -> None:
     click.echo(json.dumps(asyncapi.document(), indent=2, ensure_ascii=False))
 
 
-for command in (sub, pub, dm, ask, notify, presence, history, kick, who, cluster, make_secrets):
+for command in (
+    *(sub, pub, dm, ask, notify, presence, history, kick, who),
+    *(cluster, make_secrets, print_settings),
+):
     commands.add_command(command)

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.process import logs
 from shared.process.admin import Pages, admin_server
-from shared.settings import Settings, WrongSettings, load
+from shared.settings import Settings, WrongSettings, load, unknown
 
 log = structlog.get_logger()
 
@@ -50,6 +50,8 @@ def run(serve: Serve, **given: Any) -> None:
     try:
         settings = load(**given)
         logs.configure(settings)
+        for variable, nearest in unknown().items():
+            log.warning("unknown setting", action="ignore", variable=variable, nearest=nearest)
         gc.set_threshold(20_000, 50, 100)
         uvloop.run(_main(serve, settings))
     except WrongSettings as error:

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from shared import settings
-from shared.settings import HISTORY, OPEN, WrongSettings, load
+from shared.settings import HISTORY, OPEN, WrongSettings, load, unknown
 
 SECRET = "s" * 32
 PRODUCTION = {
@@ -166,6 +166,27 @@ def test_a_public_key_goes_with_no_symmetric_algorithm():
     ]
     with pytest.raises(WrongSettings, match="REALTIME_JWT_ALGORITHMS: HS256 cannot be used"):
         load({**given, "REALTIME_JWT_ALGORITHMS": "HS256"})
+
+
+# ---- variables that nothing reads ----------------------------------------------------------------
+
+
+def test_an_unknown_variable_is_told_with_the_nearest_that_there_is():
+    assert unknown(
+        {
+            "REALTIME_PORT": "1",
+            "REALTIME_JWT_SECRET_FILE": "/run/secrets/jwt",
+            "REALTIME_TOKEN": "of a command",
+            "REALTIME_MAX_SUBSCRIPTION": "1",
+            "REALTIME_JWT_SECRETFILE": "x",
+            "REALTIME_XYZZY_PLUGH": "x",
+            "PATH": "/bin",
+        }
+    ) == {
+        "REALTIME_MAX_SUBSCRIPTION": "REALTIME_MAX_SUBSCRIPTIONS",
+        "REALTIME_JWT_SECRETFILE": "REALTIME_JWT_SECRET_FILE",
+        "REALTIME_XYZZY_PLUGH": "",
+    }
 
 
 # ---- values in files -----------------------------------------------------------------------------
