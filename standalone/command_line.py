@@ -14,6 +14,7 @@ from shared.process.run import run
 from shared.settings import WrongSettings
 from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
+from standalone.check_config import check_config
 from standalone.reference import print_settings
 from standalone.secrets import make_secrets
 from standalone.talk import ask, dm, pub, sub
@@ -94,6 +95,6 @@ def print_asyncapi() -> None:
 
 for command in (
     *(sub, pub, dm, ask, notify, presence, history, kick, who),
-    *(cluster, make_secrets, print_settings),
+    *(cluster, make_secrets, print_settings, check_config),
 ):
     commands.add_command(command)

@@ -82,6 +82,13 @@ class RabbitMQConnection:
         """Whether the broker takes nothing from us now, for want of memory or disk."""
         return self._blocked
 
+    @property
+    def server_version(self) -> str:
+        """What the broker says that its version is; empty if it does not say."""
+        transport = self._connection.transport
+        properties = {} if transport is None else transport.connection.server_properties
+        return str(properties.get("version", ""))
+
     async def channel(self, prefetch: int = 8) -> "RabbitMQChannel":
         """Open a channel with publisher confirms; see the port."""
         if self._gone.is_set():

@@ -94,6 +94,11 @@ def extension_of_clients(kind: str) -> Queue:
     )
 
 
+def trials(name: str) -> tuple[Queue, ...]:
+    """Return queues for nothing but a trial: each user of a service may make one of them."""
+    return news(f"trial.{name}"), Queue(f"extension.trial.{name}", QueueKind.EXCLUSIVE)
+
+
 POISON = Queue("poison", QueueKind.KEPT, max_length=KEPT_LIMIT)
 """What is no envelope of ours, for the operator."""
 
