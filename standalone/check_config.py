@@ -32,7 +32,8 @@ WRONG = 2
 @click.option("--connect", is_flag=True, help="Also see whether RabbitMQ can be used.")
 def check_config(env_file: Path | None, connect: bool) -> None:
     """Tell all that is wrong with the settings, or what holds, without secrets."""
-    environ, problems = dict(os.environ), list[str]()
+    environ = dict(os.environ)
+    problems: list[str] = []
     if env_file is not None:
         more, problems = read_env_file(env_file.read_text(encoding="utf-8"))
         environ |= more

@@ -38,6 +38,9 @@ class Service:
     node_id: str
     environment: Mapping[str, str]
     log: Path
+    code: Path | None = None
+    """The checkout that it runs; by default the one that this process runs."""
+
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -56,12 +59,17 @@ class Service:
         with self.log.open("wb") as written:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", self.module],
-                env={**os.environ, **self.environment, "REALTIME_NODE_ID": self.node_id},
+                env=self._environment(),
+                cwd=self.code,  # ``-m`` looks there first, before whatever is installed
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
                 start_new_session=True,  # Ctrl-C is its owner's to hand on
             )
+
+    def _environment(self) -> dict[str, str]:
+        whole = {**os.environ, **self.environment, "REALTIME_NODE_ID": self.node_id}
+        return whole if self.code is None else {**whole, "PYTHONPATH": str(self.code)}
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -77,6 +77,19 @@ async def rolled(victim: Victim) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def upgraded(victim: Victim) -> AsyncIterator[None]:
+    """Replace all processes one after the other by this checkout, as docs/upgrades.md says."""
+    for node in victim.world.size.nodes:
+        service = victim.world.service(node)
+        status = await asyncio.to_thread(service.stop)
+        assert status == 0, f"{node} has ended with status {status}"
+        service.code = None
+        _start(replace(victim, node=node))
+        await victim.world.ready()
+    yield
+
+
+@asynccontextmanager
 async def frozen(victim: Victim) -> AsyncIterator[None]:
     """Stop a process in the middle of whatever it does; all its sockets stay open."""
     service = victim.world.service(victim.node)
@@ -267,7 +280,10 @@ PARTITIONS = {
 }
 """What can be done to several nodes of RabbitMQ only."""
 
-ALL = FAULTS | PARTITIONS
+UPGRADE = Fault("upgrade", "router", upgraded, (0, 1))
+"""Needs a world in which some processes run older code."""
+
+ALL = FAULTS | PARTITIONS | {UPGRADE.name: UPGRADE}
 
 
 def usual(brokers: int) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,10 @@ class Plan:
     size: Size = field(default_factory=Size)
     limits: Limits = field(default_factory=Limits)
     sabotage: str = ""
+    code: Mapping[str, Path] = field(default_factory=dict)
+    """By process: the checkout that it runs, if it is not this one."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     """Of what RabbitMQ's container is made; none for an installed RabbitMQ."""
 
@@ -80,7 +84,7 @@ async def run(
     """Carry out a plan."""
     say(f"seed {plan.seed}: {plan.seconds:.0f} s of {', '.join(plan.faults) or 'no faults'}")
     recorder, rng = Recorder(), random.Random(plan.seed)  # noqa: S311 - to be repeated
-    world = World(rabbitmq, logs, plan.size, plan.sabotage)
+    world = World(rabbitmq, logs, plan.size, plan.sabotage, plan.settings, plan.code)
     async with world, recorder.watching_the_clock(), _cast(plan, world, recorder, rng) as cast:
         await cast.begin(GATHER_SECONDS)
         await asyncio.sleep(CALM_SECONDS)

@@ -51,6 +51,9 @@ class ProxiedCluster(LocalCluster):
     sabotage: str = ""
     """What is broken in the gateways, if anything."""
 
+    code: Mapping[str, Path] = field(default_factory=dict)
+    """By process: the checkout that it runs, if it is not this one."""
+
     def add(self, module: str, node_id: str, **own: str) -> Service:
         """Start one more process, on its own wire."""
         environment = {
@@ -60,7 +63,7 @@ class ProxiedCluster(LocalCluster):
             "REALTIME_AMQP_URL": self.amqp_urls[node_id],
         }
         log = self.logs / f"{node_id}.log"
-        service = Service(module, node_id, environment, log)
+        service = Service(module, node_id, environment, log, self.code.get(node_id))
         if self.sabotage and module == "gateway":
             service = Sabotaged(module, node_id, environment, log, sabotage=self.sabotage)
         service.start()
@@ -91,7 +94,8 @@ class World:
     logs: Path
     size: Size = Size()
     sabotage: str = ""
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, Path] = field(default_factory=dict)
     to_broker: dict[str, Proxy] = field(default_factory=dict)
     to_clients: dict[str, Proxy] = field(default_factory=dict)
 
@@ -133,6 +137,7 @@ class World:
             settings=self.settings,
             amqp_urls=amqp_urls,
             sabotage=self.sabotage,
+            code=self.code,
         )
 
     @property
