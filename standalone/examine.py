@@ -33,7 +33,7 @@ async def examine(url: str) -> str:
         if not await _may_make_a_queue(connection):
             raise BrokerUnavailable(
                 f"the user {URL(url).user} may make no queue in the virtual host {_vhost(url)}; "
-                "docs/operations.md tells what each service must be allowed"
+                "docs/containers.md tells what each service must be allowed"
             )
         return version
     finally:
