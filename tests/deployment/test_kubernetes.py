@@ -18,6 +18,9 @@ from tests.compose.stack import ROOT
 from tests.deployment.tools import check, kustomize
 
 OVERLAYS = ("local", "production")
+COMPONENTS = (
+    "\ncomponents: [../../components/connections-autoscaling, ../../components/monitoring]\n"
+)
 MODULES = {"gateway": "gateway", "router": "router", "presence": "presence_service"}
 KUBERNETES = "1.33"
 CA = "/run/secrets/realtime/rabbitmq-ca.crt"
@@ -30,12 +33,15 @@ KNOWN = {f"REALTIME_{field.name.upper()}" for field in fields(Settings)}
 Manifest = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=OVERLAYS)
+@pytest.fixture(scope="module", params=[*OVERLAYS, "production with components"])
 def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One overlay with secrets, as it would be sent."""
-    overlay = str(request.param)
+    overlay, _, components = str(request.param).partition(" ")
     copy = tmp_path_factory.mktemp(overlay) / "k8s"
     shutil.copytree(ROOT / "k8s", copy, ignore=shutil.ignore_patterns("*_*", "*.json"))
+    if components:
+        with (copy / "overlays" / overlay / "kustomization.yaml").open("a") as kustomization:
+            kustomization.write(COMPONENTS)
     secrets = copy / "overlays" / overlay / "secrets"
     made = CliRunner().invoke(commands, ["secrets", str(secrets), "--ca", CA])
     assert made.exit_code == 0, made.output

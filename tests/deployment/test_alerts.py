@@ -1,0 +1,60 @@
+"""Alerts ask for metrics that there are, and somebody knows what to do about each."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from gateway.app import make_node
+from presence_service.app import make_presence
+from router.app import make_router
+from shared.broker.memory import MemoryBroker
+from shared.settings import Settings, load
+from tests.compose.stack import ROOT
+
+ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
+RULES: list[dict[str, Any]] = ALERTS["groups"][0]["rules"]
+
+
+def metrics() -> set[str]:
+    """Return the names of all that gateway, router and presence service export."""
+    registry, broker = CollectorRegistry(), MemoryBroker()
+    settings = load({}, mode="development", jwt_secret="x" * 32)
+    for make in (make_node, make_router, make_presence):
+        make(settings, broker, registry)  # type: ignore[operator]
+    found = set()
+    for one in registry.collect():
+        found.add(f"{one.name}_total" if one.type == "counter" else one.name)
+    return found
+
+
+async def test_every_metric_of_an_alert_is_exported() -> None:
+    asked = {name for rule in RULES for name in re.findall(r"realtime_\w+", rule["expr"])}
+    assert asked
+    assert asked <= metrics()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_an_alert_says_what_it_means_and_where_help_is(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    told = rule["annotations"]
+    assert told["summary"]
+    assert told["description"]
+    assert told["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    assert re.findall(r"^## (\w+)$", runbook, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+def test_kubernetes_has_the_same_rules() -> None:
+    manifest = yaml.safe_load((ROOT / "k8s/components/monitoring/alerts.yaml").read_text())
+    assert manifest["spec"] == ALERTS
+
+
+def test_alerts_expect_as_many_partitions_as_there_are_by_default() -> None:
+    expected = {int(one) for rule in RULES for one in re.findall(r"\)\) < (\d+)", rule["expr"])}
+    assert expected == {Settings().partitions}
