@@ -1,5 +1,4 @@
-# One image for every service; the command chooses:
-#   gateway | router | presence_service | extensions | standalone.command_line ...
+# One image for every service; the command chooses: gateway, router, presence_service, extensions.
 
 FROM python:3.13-slim AS build
 WORKDIR /build

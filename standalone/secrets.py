@@ -94,10 +94,14 @@ def _write(path: Path, value: str) -> Path | None:
     Containers read it as other users, so only its directory keeps others of the machine out.
     """
     if path.exists():
+        if not path.stat().st_size:
+            raise click.ClickException(f"{path}: is empty; remove it, so that it is made anew")
         return None
-    path.write_text(f"{value}\n", encoding="utf-8")
-    path.chmod(0o644)
+    half = path.with_suffix(".half")  # whoever is killed while writing must leave no short secret
+    half.write_text(f"{value}\n", encoding="utf-8")
+    half.chmod(0o644)
     if os.geteuid() == 0:
         owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(half, owner.st_uid, owner.st_gid)
+    half.replace(path)
     return path

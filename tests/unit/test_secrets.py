@@ -41,6 +41,11 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
+def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "jwt_secret").touch()
+    assert "jwt_secret: is empty" in make(tmp_path)
+
+
 def test_half_of_what_belongs_together_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "definitions.json").unlink()
