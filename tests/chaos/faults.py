@@ -259,7 +259,6 @@ FAULTS = {
         *_of_each("gateway"),
         *_of_each("router"),
         *_of_each("presence"),
-        Fault("roll gateways", "gateway", rolled, (0, 1)),
         Fault("cut clients", "gateway", troubled_wire(to_clients, Proxy.cut), (0, 2)),
         Fault("silence clients", "gateway", troubled_wire(to_clients, Proxy.fall_silent), (5, 30)),
         Fault("kill rabbitmq", RABBITMQ, rabbitmq_killed, (0, 3)),
@@ -280,10 +279,17 @@ PARTITIONS = {
 }
 """What can be done to several nodes of RabbitMQ only."""
 
-UPGRADE = Fault("upgrade", "router", upgraded, (0, 1))
-"""Needs a world in which some processes run older code."""
+REPLACEMENTS = {
+    fault.name: fault
+    for fault in (
+        Fault("roll gateways", "gateway", rolled, (0, 1)),
+        Fault("upgrade", "router", upgraded, (0, 1)),
+    )
+}
+"""What is done on purpose, one process after another; each is over before it would hold. An upgrade
+needs a world in which some processes run older code."""
 
-ALL = FAULTS | PARTITIONS | {UPGRADE.name: UPGRADE}
+ALL = FAULTS | PARTITIONS | REPLACEMENTS
 
 
 def usual(brokers: int) -> tuple[str, ...]:
