@@ -57,7 +57,7 @@ def check_config(env_file: Path | None, connect: bool) -> None:
 
 def _connect(settings: Settings) -> list[str]:
     """Say what RabbitMQ is there; return why it cannot be used, if it cannot."""
-    logs.configure(settings)  # the library tells of its troubles in its own words
+    logs.hush_libraries()
     try:
         version = asyncio.run(examine(settings.amqp_url))
     except BrokerUnavailable as error:

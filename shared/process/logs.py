@@ -12,8 +12,7 @@ def configure(settings: Settings) -> None:
     """Write log lines to standard error, as text or as JSON."""
     level = logging.getLevelName(settings.log_level.upper())
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
-    for library in ("aio_pika", "aiormq"):  # what they meet, our own lines say
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    hush_libraries()
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_json
@@ -30,3 +29,9 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def hush_libraries() -> None:
+    """Let libraries say nothing of what they meet: our own lines do."""
+    for library in ("aio_pika", "aiormq"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
