@@ -75,8 +75,8 @@ def _why(error: BrokerUnavailable, url: str) -> str:
         return "this is no URL; percent-encode what is special in the password"
     if any(isinstance(one, socket.gaierror) for one in broken):
         return f"there is no host {URL(url).host}"
-    if any(isinstance(one, ssl.SSLError) for one in broken):
-        return f"{where} and we cannot agree on TLS: {_first(broken, ssl.SSLError)}"
+    if refusals := [one for one in broken if isinstance(one, ssl.SSLError)]:
+        return f"{where} and we cannot agree on TLS: {refusals[0]}"
     if any(isinstance(one, ConnectionRefusedError) for one in broken):
         return f"nothing listens at {where}"
     if any(isinstance(one, TimeoutError) for one in broken):
@@ -89,7 +89,3 @@ def _why(error: BrokerUnavailable, url: str) -> str:
             f"or {user} may not use it"
         )
     return f"{where} does not answer as RabbitMQ does ({type(broken[-1]).__name__})"
-
-
-def _first(errors: list[BaseException], kind: type[BaseException]) -> str:
-    return next(str(one) for one in errors if isinstance(one, kind))

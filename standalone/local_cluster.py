@@ -58,7 +58,7 @@ class Service:
         """Start it, on a fresh log."""
         with self.log.open("wb") as written:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", self.module],
+                [sys.executable, "-m", *self._command()],
                 env=self._environment(),
                 cwd=self.code,  # ``-m`` looks there first, before whatever is installed
                 stdin=subprocess.DEVNULL,
@@ -66,6 +66,9 @@ class Service:
                 stderr=written,
                 start_new_session=True,  # Ctrl-C is its owner's to hand on
             )
+
+    def _command(self) -> list[str]:
+        return [self.module]
 
     def _environment(self) -> dict[str, str]:
         whole = {**os.environ, **self.environment, "REALTIME_NODE_ID": self.node_id}

@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from shared.broker.permissions import PERMISSIONS
+from shared.broker.permissions import PERMISSIONS, Permissions
 
 VHOST = "realtime"
 ADMIN = "admin"
+EVERYTHING = Permissions(configure=".*", write=".*", read=".*")
 
 
 @click.command("secrets")
@@ -27,25 +29,21 @@ def make_secrets(directory: Path, host: str, ca: str | None) -> None:
     RabbitMQ, each as a user of its own, and the definitions that RabbitMQ is to load.
     """
     directory.chmod(0o700)
-    made = [
-        _write(directory / "jwt_secret", secrets.token_urlsafe(48)),
-        _write(directory / "api_keys", secrets.token_urlsafe(48)),
-    ]
+    _write(directory / "jwt_secret", secrets.token_urlsafe(48))
+    _write(directory / "api_keys", secrets.token_urlsafe(48))
     names = [f"amqp_url_{service}" for service in PERMISSIONS]
     paths = [directory / name for name in (*names, "rabbitmq_admin_password", "definitions.json")]
     if not any(path.exists() for path in paths):
         passwords = {user: secrets.token_urlsafe(32) for user in (*PERMISSIONS, ADMIN)}
         for name, service in zip(names, PERMISSIONS, strict=True):
-            made.append(_write(directory / name, _url(service, passwords[service], host, ca)))
-        made.append(_write(directory / "rabbitmq_admin_password", passwords[ADMIN]))
-        made.append(_write(directory / "definitions.json", definitions(passwords)))
+            _write(directory / name, _url(service, passwords[service], host, ca))
+        _write(directory / "rabbitmq_admin_password", passwords[ADMIN])
+        _write(directory / "definitions.json", definitions(passwords))
     elif missing := [path.name for path in paths if not path.exists()]:
         raise click.ClickException(
             f"{', '.join(missing)}: missing, but must fit {', '.join(names)} and the like; "
             "remove all of them, so that they are made anew together"
         )
-    for path in filter(None, made):
-        click.echo(f"made {path}")
 
 
 def _url(user: str, password: str, host: str, ca: str | None) -> str:
@@ -56,7 +54,7 @@ def _url(user: str, password: str, host: str, ca: str | None) -> str:
 
 def definitions(passwords: dict[str, str]) -> str:
     """Return RabbitMQ's users with what they may do, as JSON that it can load."""
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    allowed = {**PERMISSIONS, ADMIN: EVERYTHING}
     document: dict[str, Any] = {
         "vhosts": [{"name": VHOST}],
         "users": [
@@ -69,17 +67,10 @@ def definitions(passwords: dict[str, str]) -> str:
             for user, password in passwords.items()
         ],
         "permissions": [
-            {"user": user, "vhost": VHOST, **_allowed(user, everything)} for user in passwords
+            {"user": user, "vhost": VHOST, **asdict(allowed[user])} for user in passwords
         ],
     }
     return json.dumps(document, indent=2)
-
-
-def _allowed(user: str, everything: dict[str, str]) -> dict[str, str]:
-    if user == ADMIN:
-        return everything
-    may = PERMISSIONS[user]
-    return {"configure": may.configure, "write": may.write, "read": may.read}
 
 
 def _hashed(password: str) -> str:
@@ -88,15 +79,15 @@ def _hashed(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def _write(path: Path, value: str) -> Path | None:
-    """Write a file unless it is there; it belongs to whom its directory belongs to.
+def _write(path: Path, value: str) -> None:
+    """Write a file unless it is there, and say so; it belongs to whom its directory belongs to.
 
     Containers read it as other users, so only its directory keeps others of the machine out.
     """
     if path.exists():
         if not path.stat().st_size:
             raise click.ClickException(f"{path}: is empty; remove it, so that it is made anew")
-        return None
+        return
     half = path.with_suffix(".half")  # whoever is killed while writing must leave no short secret
     half.write_text(f"{value}\n", encoding="utf-8")
     half.chmod(0o644)
@@ -104,4 +95,4 @@ def _write(path: Path, value: str) -> Path | None:
         owner = path.parent.stat()
         os.chown(half, owner.st_uid, owner.st_gid)
     half.replace(path)
-    return path
+    click.echo(f"made {path}")

@@ -66,27 +66,26 @@ def _start(victim: Victim) -> None:
 @asynccontextmanager
 async def rolled(victim: Victim) -> AsyncIterator[None]:
     """Replace all gateways one after the other, as a rolling update does."""
-    for node in victim.world.nodes:
-        if not node.startswith("gateway"):
-            continue
-        status = await asyncio.to_thread(victim.world.service(node).stop)
-        assert status == 0, f"{node} has ended with status {status}"
-        _start(replace(victim, node=node))
-        await victim.world.ready()
+    await _replace(victim, [one for one in victim.world.nodes if one.startswith("gateway")])
     yield
 
 
 @asynccontextmanager
 async def upgraded(victim: Victim) -> AsyncIterator[None]:
     """Replace all processes one after the other by this checkout, as docs/upgrades.md says."""
-    for node in victim.world.size.nodes:
+    await _replace(victim, victim.world.size.nodes)
+    yield
+
+
+async def _replace(victim: Victim, nodes: list[str]) -> None:
+    """Stop each, which must end well, and start it with this checkout's code."""
+    for node in nodes:
         service = victim.world.service(node)
         status = await asyncio.to_thread(service.stop)
         assert status == 0, f"{node} has ended with status {status}"
         service.code = None
         _start(replace(victim, node=node))
         await victim.world.ready()
-    yield
 
 
 @asynccontextmanager

@@ -1,9 +1,6 @@
 """The processes, each on wires of its own that can be troubled."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -30,17 +27,8 @@ class Sabotaged(Service):
 
     sabotage: str = ""
 
-    def start(self) -> None:
-        """Start it, on a fresh log."""
-        with self.log.open("wb") as written:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.sabotage", self.module, self.sabotage],
-                env={**os.environ, **self.environment, "REALTIME_NODE_ID": self.node_id},
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                start_new_session=True,
-            )
+    def _command(self) -> list[str]:
+        return ["tests.chaos.sabotage", self.module, self.sabotage]
 
 
 @dataclass

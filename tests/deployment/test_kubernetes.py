@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from gateway import drain, membership
-from shared.settings import Settings, load
+from shared.settings import KNOWN, Settings, load
 from standalone.command_line import commands
 from tests.compose.stack import ROOT
 from tests.deployment.tools import check, kustomize
@@ -28,7 +27,6 @@ SKIPPED = {
     "CKV_K8S_15": "Images have fixed tags, which may be taken from the machine",
     "CKV_K8S_43": "Who deploys knows the digest of the image that was built, this file does not",
 }
-KNOWN = {f"REALTIME_{field.name.upper()}" for field in fields(Settings)}
 
 Manifest = dict[str, Any]
 
@@ -94,13 +92,13 @@ def test_every_setting_exists_and_they_are_enough_to_start(manifests: list[Manif
         for name, one in of_kind(manifests, "ConfigMap").items()
         if name.startswith("settings")
     ]
-    assert settings.keys() <= KNOWN
+    assert settings.keys() <= KNOWN.keys()
     for name, pod in pods(manifests):
         if name == "rabbitmq":
             continue
         [container] = pod["spec"]["containers"]
         own = {one["name"]: one.get("value", name) for one in container["env"]}
-        assert {one.removesuffix("_FILE") for one in own} <= KNOWN
+        assert {one.removesuffix("_FILE") for one in own} <= KNOWN.keys()
         files = {one.removesuffix("_FILE") for one in own if one.endswith("_FILE")}
         plain = {one: value for one, value in own.items() if not one.endswith("_FILE")}
         secret = dict.fromkeys(files, "amqp://somewhere" + 32 * "x")
