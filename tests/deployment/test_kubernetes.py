@@ -210,13 +210,48 @@ def test_a_pod_may_speak_with_nobody_but_whom_it_is_allowed_to(manifests: list[M
     assert all(rule["from"] for _, rule in into_gateways)
 
 
+def test_nodes_of_rabbitmq_reach_each_other_on_every_port_that_they_use(
+    manifests: list[Manifest],
+) -> None:
+    """Discovery, the cluster itself, and replicas of streams (rabbitmq.com/docs/networking)."""
+    if not of_kind(manifests, "RabbitmqCluster"):
+        return
+    spec = of_kind(manifests, "NetworkPolicy")["rabbitmq"]["spec"]
+    node = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "rabbitmq"}}}
+    [coming] = [one["ports"] for one in spec["ingress"] if one["from"] == [node]]
+    [going] = [one["ports"] for one in spec["egress"] if one.get("to") == [node]]
+    ports = {(one["port"], one.get("endPort", one["port"])) for one in coming}
+    assert ports == {(4369, 4369), (25672, 25672), (6000, 6500)}
+    assert coming == going
+
+
+def test_the_namespace_takes_the_pods_of_rabbitmqs_operator(manifests: list[Manifest]) -> None:
+    """Of itself, an operator before 2.17 sets less than the level ``restricted`` asks for."""
+    assert {
+        one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for one in of_kind(manifests, "Namespace").values()
+    } == {"restricted"}
+    for cluster in of_kind(manifests, "RabbitmqCluster").values():
+        pod = cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        [starts], [runs] = pod["initContainers"], pod["containers"]
+        assert (starts["name"], runs["name"]) == ("setup-container", "rabbitmq")
+        for container in (starts, runs):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
 def test_each_service_scales_by_itself_and_is_never_taken_away_as_a_whole(
     manifests: list[Manifest],
 ) -> None:
     scalers = of_kind(manifests, "HorizontalPodAutoscaler")
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scalers.values()} == MODULES.keys()
     assert all(one["spec"]["minReplicas"] >= 2 for one in scalers.values())
-    assert of_kind(manifests, "PodDisruptionBudget").keys() == MODULES.keys()
+    nodes = {"rabbitmq"} if of_kind(manifests, "RabbitmqCluster") else set()
+    assert of_kind(manifests, "PodDisruptionBudget").keys() == MODULES.keys() | nodes
 
 
 def test_no_secret_is_in_an_environment_and_none_is_checked_in(manifests: list[Manifest]) -> None:
