@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from shared.errors import NoWelcome, ServiceError, SlowConsumer, Unavailable
+
 
 class Metrics:
     """The gateway's counters, in a registry of its own process or test."""
@@ -48,6 +50,11 @@ class Metrics:
         self.closes = Counter(
             "realtime_gateway_closes", "Conversations ended by us", ["code"], registry=registry
         )
+        # Whoever is alerted of an increase must see the zero before the first one.
+        for error in (ServiceError, Unavailable):
+            self.errors.labels(str(error.reply_code))
+        for ending in (SlowConsumer, NoWelcome):
+            self.closes.labels(str(ending.close_code))
 
     def command(self, effect: object) -> None:
         """Count a message from a client by what it leads to."""

@@ -18,14 +18,19 @@ ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_tex
 RULES: list[dict[str, Any]] = ALERTS["groups"][0]["rules"]
 
 
-def metrics() -> set[str]:
-    """Return the names of all that gateway, router and presence service export."""
+def exported() -> CollectorRegistry:
+    """Return what gateway, router and presence service export before anything has happened."""
     registry, broker = CollectorRegistry(), MemoryBroker()
     settings = load({}, mode="development", jwt_secret="x" * 32)
     for make in (make_node, make_router, make_presence):
         make(settings, broker, registry)  # type: ignore[operator]
+    return registry
+
+
+def metrics() -> set[str]:
+    """Return the names of all that is exported."""
     found = set()
-    for one in registry.collect():
+    for one in exported().collect():
         found.add(f"{one.name}_total" if one.type == "counter" else one.name)
     return found
 
@@ -34,6 +39,28 @@ async def test_every_metric_of_an_alert_is_exported() -> None:
     asked = {name for rule in RULES for name in re.findall(r"realtime_\w+", rule["expr"])}
     assert asked
     assert asked <= metrics()
+
+
+async def test_what_an_alert_asks_for_by_code_is_counted_from_zero() -> None:
+    """``increase`` sees nothing of a series whose first value is the first event."""
+    asked = {one for rule in RULES for one in re.findall(r'(\w+){code="(\d+)"}', rule["expr"])}
+    registry = exported()
+    counted = {one: registry.get_sample_value(one[0], {"code": one[1]}) for one in asked}
+    assert counted
+    assert counted == dict.fromkeys(asked, 0)
+
+
+def test_a_series_with_a_code_is_compared_with_one_that_has_none() -> None:
+    """Prometheus pairs equal labels only, so such an alert would never be raised otherwise."""
+    compared = [
+        rule["expr"]
+        for rule in RULES
+        if rule["expr"].count("realtime_") == 2
+        and "{code=" in rule["expr"]
+        and "sum" not in rule["expr"]
+    ]
+    assert compared
+    assert all("ignoring (code)" in expr for expr in compared)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
