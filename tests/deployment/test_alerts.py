@@ -41,6 +41,18 @@ async def test_every_metric_of_an_alert_is_exported() -> None:
     assert asked <= metrics()
 
 
+async def test_the_metric_that_gateways_are_scaled_by_is_exported_and_known_to_the_adapter() -> (
+    None
+):
+    component = ROOT / "k8s" / "components" / "connections-autoscaling"
+    [patch] = yaml.safe_load((component / "by-connections.yaml").read_text())
+    [rule] = yaml.safe_load((component / "adapter-rules.yaml").read_text())["rules"]["custom"]
+    name = patch["value"]["pods"]["metric"]["name"]
+    assert name in metrics()
+    assert rule["name"] == {"as": name}
+    assert rule["seriesQuery"].startswith(f"{name}{{")
+
+
 async def test_what_an_alert_asks_for_by_code_is_counted_from_zero() -> None:
     """``increase`` sees nothing of a series whose first value is the first event."""
     asked = {one for rule in RULES for one in re.findall(r'(\w+){code="(\d+)"}', rule["expr"])}

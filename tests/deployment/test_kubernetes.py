@@ -1,76 +1,20 @@
 """What the manifests for Kubernetes say is lawful, safe and fits the code, without a cluster."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
-from click.testing import CliRunner
 
 from gateway import drain, membership
 from shared.settings import KNOWN, Settings, load
-from standalone.command_line import commands
 from tests.compose.stack import ROOT
-from tests.deployment.tools import check, kustomize
+from tests.deployment.manifests import CA, OVERLAYS, Manifest, of_kind, pods, selects
+from tests.deployment.tools import check
 
-OVERLAYS = ("local", "production")
-COMPONENTS = (
-    "\ncomponents: [../../components/connections-autoscaling, ../../components/monitoring]\n"
-)
 MODULES = {"gateway": "gateway", "router": "router", "presence": "presence_service"}
 KUBERNETES = "1.33"
-CA = "/run/secrets/realtime/rabbitmq-ca.crt"
 SKIPPED = {
     "CKV_K8S_15": "Images have fixed tags, which may be taken from the machine",
     "CKV_K8S_43": "Who deploys knows the digest of the image that was built, this file does not",
 }
-
-Manifest = dict[str, Any]
-
-
-@pytest.fixture(scope="module", params=[*OVERLAYS, "production with components"])
-def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One overlay with secrets, as it would be sent."""
-    overlay, _, components = str(request.param).partition(" ")
-    copy = tmp_path_factory.mktemp(overlay) / "k8s"
-    shutil.copytree(ROOT / "k8s", copy, ignore=shutil.ignore_patterns("*_*", "*.json"))
-    if components:
-        with (copy / "overlays" / overlay / "kustomization.yaml").open("a") as kustomization:
-            kustomization.write(COMPONENTS)
-    secrets = copy / "overlays" / overlay / "secrets"
-    made = CliRunner().invoke(commands, ["secrets", str(secrets), "--ca", CA])
-    assert made.exit_code == 0, made.output
-    (directory := copy / "rendered").mkdir()
-    path = directory / f"{overlay}.yaml"
-    path.write_text(kustomize(copy / "overlays" / overlay))
-    return path
-
-
-@pytest.fixture(scope="module")
-def manifests(rendered: Path) -> list[Manifest]:
-    return [one for one in yaml.safe_load_all(rendered.read_text()) if one]
-
-
-def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
-    return {one["metadata"]["name"]: one for one in manifests if one["kind"] == kind}
-
-
-def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    for one in manifests:
-        if one["kind"] in {"Deployment", "StatefulSet"}:
-            yield one["metadata"]["name"], one["spec"]["template"]
-
-
-def selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a label selector means these labels; of expressions only ``In`` is known."""
-    expressions = selector.get("matchExpressions", [])
-    assert all(one["operator"] == "In" for one in expressions)
-    return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        labels.get(one["key"]) in one["values"] for one in expressions
-    )
 
 
 def test_kubernetes_would_take_every_manifest(rendered: Path) -> None:
@@ -208,40 +152,6 @@ def test_a_pod_may_speak_with_nobody_but_whom_it_is_allowed_to(manifests: list[M
     ports = {name: {port["port"] for port in rule["ports"]} for name, rule in into_gateways}
     assert ports == {"clients": {8081}, "back-ends": {9081}, "metrics": {9081}}
     assert all(rule["from"] for _, rule in into_gateways)
-
-
-def test_nodes_of_rabbitmq_reach_each_other_on_every_port_that_they_use(
-    manifests: list[Manifest],
-) -> None:
-    """Discovery, the cluster itself, and replicas of streams (rabbitmq.com/docs/networking)."""
-    if not of_kind(manifests, "RabbitmqCluster"):
-        return
-    spec = of_kind(manifests, "NetworkPolicy")["rabbitmq"]["spec"]
-    node = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "rabbitmq"}}}
-    [coming] = [one["ports"] for one in spec["ingress"] if one["from"] == [node]]
-    [going] = [one["ports"] for one in spec["egress"] if one.get("to") == [node]]
-    ports = {(one["port"], one.get("endPort", one["port"])) for one in coming}
-    assert ports == {(4369, 4369), (25672, 25672), (6000, 6500)}
-    assert coming == going
-
-
-def test_the_namespace_takes_the_pods_of_rabbitmqs_operator(manifests: list[Manifest]) -> None:
-    """Of itself, an operator before 2.17 sets less than the level ``restricted`` asks for."""
-    assert {
-        one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-        for one in of_kind(manifests, "Namespace").values()
-    } == {"restricted"}
-    for cluster in of_kind(manifests, "RabbitmqCluster").values():
-        pod = cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        [starts], [runs] = pod["initContainers"], pod["containers"]
-        assert (starts["name"], runs["name"]) == ("setup-container", "rabbitmq")
-        for container in (starts, runs):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-            }
 
 
 def test_each_service_scales_by_itself_and_is_never_taken_away_as_a_whole(

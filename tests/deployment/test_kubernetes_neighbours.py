@@ -1,0 +1,145 @@
+"""Who speaks with whom, as whom, and what operators are asked for: without a cluster."""
+
+import base64
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.deployment.manifests import Manifest, of_kind, pods, selects
+
+SERVICES = ("gateway", "router", "presence")
+NAMES = {("UDP", 53), ("TCP", 53)}
+
+
+def labels(name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": name}
+
+
+def ports(rule: Manifest) -> set[tuple[str, int]]:
+    return {(one["protocol"], one["port"]) for one in rule["ports"]}
+
+
+def port_of_rabbitmq(manifests: list[Manifest], service: str) -> int:
+    """Return the port in the URL that a service is given."""
+    [url] = [
+        value
+        for secret in of_kind(manifests, "Secret").values()
+        for key, value in secret["data"].items()
+        if key == f"amqp_url_{service}"
+    ]
+    port = urlsplit(base64.b64decode(url).decode()).port
+    assert port is not None
+    return port
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_reach_names_and_rabbitmq_and_nothing_else(
+    manifests: list[Manifest], service: str
+) -> None:
+    going = [
+        rule
+        for one in of_kind(manifests, "NetworkPolicy").values()
+        for rule in one["spec"].get("egress", [])
+        if selects(one["spec"]["podSelector"], labels(service))
+    ]
+    [names, rabbitmq] = going
+    [server] = names["to"]
+    assert server["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "kube-system"
+    }
+    assert server["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+    assert ports(names) == NAMES
+    assert rabbitmq["to"] == [{"podSelector": {"matchLabels": labels("rabbitmq")}}]
+    assert ports(rabbitmq) == {("TCP", 5671), ("TCP", 5672)}
+    assert ("TCP", port_of_rabbitmq(manifests, service)) in ports(rabbitmq)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_rabbitmq_lets_a_service_in_on_the_port_in_its_url_only(
+    manifests: list[Manifest], service: str
+) -> None:
+    spec = of_kind(manifests, "NetworkPolicy")["rabbitmq"]["spec"]
+    coming = [
+        rule
+        for rule in spec["ingress"]
+        for one in rule["from"]
+        if "namespaceSelector" not in one and selects(one["podSelector"], labels(service))
+    ]
+    [rule] = coming
+    assert ports(rule) == {("TCP", port_of_rabbitmq(manifests, service))}
+
+
+def test_each_service_has_an_account_of_its_own(manifests: list[Manifest]) -> None:
+    accounts = of_kind(manifests, "ServiceAccount")
+    for name, pod in pods(manifests):
+        assert pod["spec"]["serviceAccountName"] == name
+        assert accounts[name]["automountServiceAccountToken"] is False
+
+
+def test_no_service_is_short_of_a_pod_while_it_is_replaced(manifests: list[Manifest]) -> None:
+    for deployment in of_kind(manifests, "Deployment").values():
+        assert deployment["spec"]["strategy"]["rollingUpdate"] == {
+            "maxUnavailable": 0,
+            "maxSurge": 1,
+        }
+
+
+def test_nodes_of_rabbitmq_reach_each_other_on_every_port_that_they_use(
+    manifests: list[Manifest],
+) -> None:
+    """Discovery, the cluster itself, and replicas of streams (rabbitmq.com/docs/networking)."""
+    if not of_kind(manifests, "RabbitmqCluster"):
+        return
+    spec = of_kind(manifests, "NetworkPolicy")["rabbitmq"]["spec"]
+    node = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "rabbitmq"}}}
+    [coming] = [one["ports"] for one in spec["ingress"] if one["from"] == [node]]
+    [going] = [one["ports"] for one in spec["egress"] if one.get("to") == [node]]
+    ports = {(one["port"], one.get("endPort", one["port"])) for one in coming}
+    assert ports == {(4369, 4369), (25672, 25672), (6000, 6500)}
+    assert coming == going
+
+
+def test_the_namespace_takes_the_pods_of_rabbitmqs_operator(manifests: list[Manifest]) -> None:
+    """Of itself, an operator before 2.17 sets less than the level ``restricted`` asks for."""
+    assert {
+        one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for one in of_kind(manifests, "Namespace").values()
+    } == {"restricted"}
+    for cluster in of_kind(manifests, "RabbitmqCluster").values():
+        pod = cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        [starts], [runs] = pod["initContainers"], pod["containers"]
+        assert (starts["name"], runs["name"]) == ("setup-container", "rabbitmq")
+        for container in (starts, runs):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_the_operators_rabbitmq_speaks_tls_only_and_loads_the_users_that_are_made(
+    manifests: list[Manifest],
+) -> None:
+    for cluster in of_kind(manifests, "RabbitmqCluster").values():
+        spec = cluster["spec"]
+        assert spec["replicas"] == 3
+        assert spec["tls"]["disableNonTLSListeners"] is True
+        pod = spec["override"]["statefulSet"]["spec"]["template"]["spec"]
+        [mount], [volume] = pod["containers"][0]["volumeMounts"], pod["volumes"]
+        assert mount["name"] == volume["name"]
+        secret = of_kind(manifests, "Secret")[volume["secret"]["secretName"]]
+        [key] = secret["data"]
+        loads = f"load_definitions = {mount['mountPath']}/{key}"
+        assert loads in spec["rabbitmq"]["additionalConfig"].splitlines()
+
+
+def test_prometheus_scrapes_the_admin_port_of_every_service(manifests: list[Manifest]) -> None:
+    for monitor in of_kind(manifests, "PodMonitor").values():
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["path"] == "/metrics"
+        for name, pod in pods(manifests):
+            if name in SERVICES:
+                assert selects(monitor["spec"]["selector"], pod["metadata"]["labels"])
+                [container] = pod["spec"]["containers"]
+                assert endpoint["port"] in {one["name"] for one in container["ports"]}
