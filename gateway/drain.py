@@ -36,7 +36,7 @@ class Drain:
         """Close every connection within ``window`` seconds, then leave the cluster."""
         if self._begun:
             return
-        self._begun = True
+        self._begun = self._node.membership.draining = True
         connections = self._node.connections
         log.info("draining", action="drain", connections=len(connections), seconds=window)
         await self._stop_listening()

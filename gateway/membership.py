@@ -5,6 +5,7 @@ everything begins anew under new names, and all that the node knows is reported 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ class Membership:
         self._subscriptions = subscriptions
         self._connections = connections
         self._boot: Boot | None = None
+        self.draining = False
+        """Whether its clients are being sent to other nodes; the lease tells."""
+
         self._leaving = False
         self._booted = asyncio.Event()
         self._ready = asyncio.Event()
@@ -194,7 +198,16 @@ class Membership:
         to = topology.fanout_address(topology.FROM_GATEWAYS)
         while not self._leaving:
             counts = (len(self._connections), self._metrics.heard, self._metrics.written)
-            lease = Lease(boot.sender, wall_clock_ms(), *counts, release=RELEASE)
+            p50_ms, p99_ms = self._metrics.latency.percentiles_ms(time.monotonic())
+            lease = Lease(
+                boot.sender,
+                wall_clock_ms(),
+                *counts,
+                release=RELEASE,
+                p50_ms=p50_ms,
+                p99_ms=p99_ms,
+                draining=self.draining,
+            )
             try:
                 await boot.publisher.publish(codec.encode(lease), to)
             except Unroutable:

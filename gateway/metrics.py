@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.core.latency import Latency
+from gateway.core.replies import UNKNOWN
 from shared.errors import NoWelcome, ServiceError, SlowConsumer, Unavailable
+from shared.messages.client import LABELS
+
+COMMAND_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""A command is answered within 5 s (R1); one that waits for its turn may take longer."""
 
 
 class Metrics:
@@ -16,9 +22,20 @@ class Metrics:
         self.heard = self.written = 0
         """Messages from clients, and deliveries to them; for the lease."""
 
-        self._commands = Counter(
-            "realtime_gateway_commands", "Messages from clients", ["effect"], registry=registry
+        self.latency = Latency()
+        commands = Counter(
+            "realtime_gateway_commands", "Messages from clients", ["type"], registry=registry
         )
+        seconds = Histogram(
+            "realtime_gateway_command_seconds",
+            "From a message from a client to the last of its reply",
+            ["type"],
+            buckets=COMMAND_SECONDS,
+            registry=registry,
+        )
+        types = (*LABELS, UNKNOWN)
+        self._commands = {one: commands.labels(one) for one in types}
+        self._seconds = {one: seconds.labels(one) for one in types}
         self.errors = Counter(
             "realtime_gateway_errors", "Errors sent to clients", ["code"], registry=registry
         )
@@ -56,10 +73,15 @@ class Metrics:
         for ending in (SlowConsumer, NoWelcome):
             self.closes.labels(str(ending.close_code))
 
-    def command(self, effect: object) -> None:
-        """Count a message from a client by what it leads to."""
+    def command(self, kind: str) -> None:
+        """Count a message from a client, by its type as ``Session.heard`` tells it."""
         self.heard += 1
-        self._commands.labels(type(effect).__name__).inc()
+        self._commands[kind].inc()
+
+    def answered(self, kind: str, began_at: float, now: float) -> None:
+        """Measure a message from a client whose reply is written; times are monotonic."""
+        self._seconds[kind].observe(now - began_at)
+        self.latency.add(now - began_at, now)
 
     def topic_deliveries(self, written: int) -> None:
         """Count broadcasts written."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ from gateway.core.effects import (
     Show,
     Turn,
 )
-from gateway.core.replies import Lane, Reply, Slot
+from gateway.core.replies import Lane, Reply, Request, Slot
 from gateway.extensions import Extensions
 from gateway.node import Node
 from shared.errors import ServiceError
@@ -80,23 +81,28 @@ class Performer:
 
     async def receive(self, text: str) -> None:
         """Perform what a text message leads to, once there is room for one more command."""
-        effect = await self._next(partial(self._connection.session.receive, text), None)
+        request = Request(time.monotonic())
+        effect = await self._next(partial(self._connection.session.receive, text), request)
         if isinstance(effect, Several):
-            await self._receive_all(effect)
+            await self._receive_all(effect, request)
 
     async def receive_binary(self, frame: bytes) -> None:
         """Perform what a binary message leads to, once there is room for one more command."""
-        await self._next(partial(self._connection.session.receive_binary, frame), None)
+        request = Request(time.monotonic())
+        await self._next(partial(self._connection.session.receive_binary, frame), request)
 
-    async def _receive_all(self, several: Several) -> None:
+    async def _receive_all(self, several: Several, request: Request) -> None:
         """Receive the operations of a batch; end it when all are answered (X4)."""
-        batch = Batch(len(several.operations), lambda done: self._write([_summary(several, done)]))
+        batch = Batch(
+            len(several.operations),
+            lambda done: self._respond(Turn.FREE, _summary(several, done), request),
+        )
         receive = partial(self._connection.session.receive, in_batch=True)
         for operation in several.operations:
             if not self._connection.ended:
-                await self._next(partial(receive, operation), batch)
+                await self._next(partial(receive, operation), Request(time.monotonic(), batch))
 
-    async def _next(self, decide: Callable[..., Effect], batch: Batch | None) -> Effect | None:
+    async def _next(self, decide: Callable[..., Effect], request: Request) -> Effect | None:
         """Decide and perform; return what was decided."""
         await self._window.acquire()  # first, so that nothing waits between deciding and doing
         if self._connection.ended:
@@ -104,58 +110,61 @@ class Performer:
             return None
         try:
             effect = decide(mint=self._node.mint.next(ULID()), now=time.monotonic())
-            self._node.metrics.command(effect)
-            self._perform(effect, batch)
+            request.type = self._connection.session.heard
+            self._node.metrics.command(request.type)
+            self._perform(effect, request)
         except Exception:
             self._window.release()
-            self._respond(Turn.FREE, self._incident(None), batch)
+            self._respond(Turn.FREE, self._incident(None), request)
             return None
         return effect
 
-    def _perform(self, effect: Effect, batch: Batch | None) -> None:
+    def _perform(self, effect: Effect, request: Request) -> None:
         commands, extensions = self._commands, self._extensions
         match effect:
             case Join():
-                self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect), batch)
+                self._start(Turn.TOPIC, effect.id, lambda: commands.join(effect), request)
             case Publish():
-                self._start(Turn.TOPIC, effect.command.id, lambda: commands.publish(effect), batch)
+                self._start(
+                    Turn.TOPIC, effect.command.id, lambda: commands.publish(effect), request
+                )
             case Send():
-                self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect), batch)
+                self._start(Turn.DIRECT, effect.command.id, lambda: commands.send(effect), request)
             case Show():
-                self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect), batch)
+                self._start(Turn.DIRECT, effect.id, lambda: commands.show(effect), request)
             case Look():
-                self._start(Turn.FREE, effect.id, lambda: commands.look(effect), batch)
+                self._start(Turn.FREE, effect.id, lambda: commands.look(effect), request)
             case Query():
-                self._start(Turn.FREE, effect.id, lambda: commands.query(effect), batch)
+                self._start(Turn.FREE, effect.id, lambda: commands.query(effect), request)
             case Ask() | Serve() | Answer():
-                self._start(Turn.FREE, effect.id, lambda: extensions.perform(effect), batch)
+                self._start(Turn.FREE, effect.id, lambda: extensions.perform(effect), request)
             case Several():
                 self._window.release()
             case _:
-                self._answer(effect, batch)
+                self._answer(effect, request)
                 self._window.release()
 
-    def _answer(self, effect: AtOnce, batch: Batch | None) -> None:
+    def _answer(self, effect: AtOnce, request: Request) -> None:
         """Answer what needs no waiting."""
         match effect:
             case Respond():
-                self._respond(effect.turn, effect.reply, batch)
+                self._respond(effect.turn, effect.reply, request)
             case Fail():
-                self._fail(effect, batch)
+                self._fail(effect, request)
             case Leave():
-                self._respond(Turn.TOPIC, self._commands.leave(effect), batch)
+                self._respond(Turn.TOPIC, self._commands.leave(effect), request)
             case Renew():
-                self._respond(Turn.FREE, self._renew(effect), batch)
+                self._respond(Turn.FREE, self._renew(effect), request)
             case Confirm():
                 self._node.directs.confirmed(self._connection, effect.message_ids)
-                self._respond(Turn.FREE, effect.reply, batch)
+                self._respond(Turn.FREE, effect.reply, request)
 
-    def _fail(self, effect: Fail, batch: Batch | None) -> None:
+    def _fail(self, effect: Fail, request: Request) -> None:
         """Say what was wrong; end the conversation if it was once too often."""
         if effect.error.close_code is not None:
             self._end(effect.error, effect.id)
         else:
-            self._respond(effect.turn, self.error(effect.error, effect.id), batch)
+            self._respond(effect.turn, self.error(effect.error, effect.id), request)
 
     def renewed(self, left: Leave | None) -> None:
         """Go on without what a fresh token does not grant; tell the client what it has left."""
@@ -170,7 +179,7 @@ class Performer:
         turn: Turn,
         command_id: str | None,
         begin: Callable[[], Pending],
-        batch: Batch | None,
+        request: Request,
     ) -> None:
         """Put a command in line now, and its reply in its turn when it comes."""
         slot = self._lanes[turn].open() if turn in self._lanes else None
@@ -178,7 +187,7 @@ class Performer:
             pending = begin()
         except Exception as error:  # whatever it is, the slot must be filled
             pending = _failed(error)
-        finishing = self._spawn(self._finish(turn, slot, command_id, pending, batch))
+        finishing = self._spawn(self._finish(turn, slot, command_id, pending, request))
         finishing.add_done_callback(lambda _: pending.close())  # if it was never begun
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -194,7 +203,7 @@ class Performer:
         slot: Slot | None,
         command_id: str | None,
         pending: Pending,
-        batch: Batch | None,
+        request: Request,
     ) -> None:
         try:
             reply = await pending
@@ -203,14 +212,12 @@ class Performer:
         except Exception:
             reply = self._incident(command_id)
         self._window.release()
-        if batch is not None:
-            reply = batch.counted(reply)
+        reply = replace(reply, request=request)
         self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
 
-    def _respond(self, turn: Turn, reply: Reply, batch: Batch | None) -> None:
+    def _respond(self, turn: Turn, reply: Reply, request: Request | None) -> None:
         """Write a reply that is there already, in its turn."""
-        if batch is not None:
-            reply = batch.counted(reply)
+        reply = replace(reply, request=request)
         if turn is Turn.FREE:
             self._write([reply])
         else:
@@ -222,6 +229,14 @@ class Performer:
             self._connection.reply(reply.frames)
             if reply.afterwards is not None:
                 reply.afterwards()
+            if reply.request is not None:
+                self._answered(reply.request, failed=reply.failed)
+
+    def _answered(self, request: Request, *, failed: bool) -> None:
+        """Measure what a request has taken, its turn included."""
+        self._node.metrics.answered(request.type, request.began_at, time.monotonic())
+        if request.batch is not None:
+            request.batch.count(failed=failed)
 
     # ---- errors ----------------------------------------------------------------------------------
 

@@ -29,6 +29,9 @@ class Process:
     given: int = 0
     taken_rate: float = 0.0
     given_rate: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    draining: bool = False
 
     def count(self, taken: int, given: int, now: float) -> None:
         """Turn two counts, and the time since the last ones, into rates."""
@@ -55,6 +58,8 @@ class Overview:
                 process = self._process(sender.process, sender.node_id, GATEWAY, now)
                 process.release = news.release
                 process.connections = news.connections
+                process.p50_ms, process.p99_ms = news.p50_ms, news.p99_ms
+                process.draining = news.draining
                 process.count(news.commands, news.deliveries, now)
             case Heartbeat():
                 process = self._process(news.replica, news.node_id, news.service, now)

@@ -7,7 +7,17 @@ from shared.overview import GATEWAY, Process
 SILENT_SECONDS = 5.0
 """After so long without a word a line is marked."""
 
-COLUMNS = ("NODE", "ROLE", "RELEASE", "CONNECTIONS", "PARTITIONS", "IN/S", "OUT/S", "SEEN")
+COLUMNS = (
+    "NODE",
+    "ROLE",
+    "RELEASE",
+    "CONNECTIONS",
+    "PARTITIONS",
+    "IN/S",
+    "OUT/S",
+    "P99",
+    "SEEN",
+)
 
 
 def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -36,5 +46,6 @@ def _row(process: Process, now: float) -> tuple[str, ...]:
         "" if is_gateway else f"{len(process.serves)} of {all_seats}",
         f"{process.taken_rate:.0f}",
         f"{process.given_rate:.0f}" if is_gateway else "",
+        f"{process.p99_ms:.1f}" if is_gateway else "",
         "now" if silent < SILENT_SECONDS else f"{silent:.0f} s ago",
     )

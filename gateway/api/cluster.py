@@ -22,6 +22,9 @@ def cluster_state(overview: Overview, partitions: int, now: float) -> structs.Cl
                 round(one.taken_rate, 1),
                 round(one.given_rate, 1),
                 one.release,
+                one.p50_ms,
+                one.p99_ms,
+                one.draining,
             )
             for one in processes
             if one.role == GATEWAY

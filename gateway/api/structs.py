@@ -236,6 +236,9 @@ class GatewayState(Struct):
     commands_per_second: float
     deliveries_per_second: float
     release: Annotated[str, Meta(description="What it runs; empty if it is too old to say.")]
+    p50_ms: Annotated[float, Meta(description="Half of the last second's commands took no longer.")]
+    p99_ms: Annotated[float, Meta(description="99 of 100 of them took no longer.")]
+    draining: Annotated[bool, Meta(description="It sends its clients to other gateways.")]
 
 
 class ReplicaState(Struct):

@@ -1,9 +1,6 @@
 """PURE: several commands in one message, and how many of them succeeded (X4)."""
 
 from collections.abc import Callable
-from dataclasses import replace
-
-from gateway.core.replies import Reply
 
 
 class Batch:
@@ -14,19 +11,9 @@ class Batch:
         self._size = size
         self._ended = ended
 
-    def counted(self, reply: Reply) -> Reply:
-        """Return the reply, to be counted once it is written."""
-        first = reply.afterwards
-
-        def afterwards() -> None:
-            if first is not None:
-                first()
-            self._count(reply)
-
-        return replace(reply, afterwards=afterwards)
-
-    def _count(self, reply: Reply) -> None:
-        if reply.failed:
+    def count(self, *, failed: bool) -> None:
+        """Count an operation whose reply is written."""
+        if failed:
             self.failed += 1
         else:
             self.succeeded += 1

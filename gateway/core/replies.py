@@ -4,7 +4,25 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.core.batch import Batch
 from shared.messages import frames
+
+UNKNOWN = "unknown"
+"""The type of a message that could not be read."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A message of a client that awaits its reply."""
+
+    began_at: float
+    """When it came; monotonic, in seconds."""
+
+    batch: Batch | None = None
+    """What it is an operation of."""
+
+    type: str = UNKNOWN
+    """As metrics know it: there are few, whatever clients send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +35,9 @@ class Reply:
 
     failed: bool = False
     """Whether the command was of no effect, and an Error says so."""
+
+    request: Request | None = None
+    """What it answers."""
 
 
 def done(command_id: str | None, *before: bytes) -> Reply:

@@ -25,7 +25,7 @@ from gateway.core.effects import (
 )
 from gateway.core.identity import Identity
 from gateway.core.registrations import Registrations
-from gateway.core.replies import Reply, done
+from gateway.core.replies import UNKNOWN, Reply, done
 from gateway.core.rights import (
     may_subscribe,
     require_history,
@@ -80,6 +80,9 @@ class Session:
     route: client.BinaryRoute = field(default_factory=client.BinaryRoute)
     """Where binary messages without a header go (B3)."""
 
+    heard: str = UNKNOWN
+    """The type of the last message, as metrics know it."""
+
     _attempts: Attempts = field(default_factory=Attempts)
     _marks: "count[int]" = field(default_factory=count)
 
@@ -91,8 +94,10 @@ class Session:
         ``mint`` is a fresh ULID for a message id; ``now`` is monotonic, in seconds.
         """
         turn = Turn.TOPIC  # what cannot be read may have been any command
+        self.heard = UNKNOWN
         try:
             command = client.parse(text)
+            self.heard = client.label(command.body)
             turn = TURNS.get(type(command.body), Turn.FREE)
             if in_batch and isinstance(command.body, client.Batch):
                 raise _nested(command)
@@ -106,6 +111,7 @@ class Session:
     def receive_binary(self, frame: bytes, *, mint: str, now: float) -> Effect:
         """Decide what a binary message leads to: what its JSON twin would (B4)."""
         turn = Turn.TOPIC
+        self.heard = client.BINARY
         try:
             message = binary.parse(frame)
             command = message.command(self.route)

@@ -220,6 +220,10 @@ BODIES: dict[str, type[Body]] = {
     )
 }
 
+EXTENSION, BINARY = "X-", "binary"
+LABELS = (*BODIES, EXTENSION, BINARY)
+"""What metrics call the messages that could be read."""
+
 SERVER_ONLY = frozenset({"AuthStatus", "Error", "Notification", "PresenceState", "Status"})
 
 
@@ -232,6 +236,11 @@ class Command:
     headers: Headers = field(default_factory=Headers)
     metadata: bytes = b""
     """The headers to deliver, as JSON members: ``"a":1,"b":2``; may be empty."""
+
+
+def label(body: Body) -> str:
+    """Return what metrics call a message: its type, but one name for all extensions."""
+    return EXTENSION if isinstance(body, Extension) else type(body).__name__
 
 
 _ABSENT = Raw(b"")

@@ -24,6 +24,13 @@ class Lease(Struct, tag=40, array_like=True):
     release: str = ""
     """Of the process that says this; empty before releases said it."""
 
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    """How long the commands took that were answered in the last second."""
+
+    draining: bool = False
+    """It sends its clients to other nodes."""
+
 
 class LeaseEnded(Struct, tag=41, array_like=True):
     """A node's life is over: it said so itself, or a replica has not heard from it."""

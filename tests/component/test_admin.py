@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -71,6 +72,49 @@ async def test_metrics_count_what_happens_and_name_nobody(
     ):
         assert sample in lines
     assert not [word for word in ("person", "topic-of", alice.id) if word in text]
+
+
+async def test_commands_are_measured_by_their_type_once_they_are_answered(
+    place: Place, admin: ClientSession
+) -> None:
+    (alice,) = await place.people("alice")
+    await alice.subscribe("a")
+    await alice.broadcast("a", 1)
+    lines = (await ask(admin, "/metrics"))[1].splitlines()
+    for kind in ("Subscribe", "Broadcast"):
+        assert f'realtime_gateway_commands_total{{type="{kind}"}} 1.0' in lines
+        assert f'realtime_gateway_command_seconds_count{{type="{kind}"}} 1.0' in lines
+    assert min(place.server.node.metrics.latency.percentiles_ms(time.monotonic())) > 0
+
+
+async def test_a_batch_is_measured_and_so_is_each_of_its_operations(
+    place: Place, admin: ClientSession
+) -> None:
+    (alice,) = await place.people("alice")
+    ping = {"type": "Ping", "data": {}}
+    await alice.ask("Batch", {"operations": [ping, ping]})
+    lines = (await ask(admin, "/metrics"))[1].splitlines()
+    assert 'realtime_gateway_command_seconds_count{type="Ping"} 2.0' in lines
+    assert 'realtime_gateway_command_seconds_count{type="Batch"} 1.0' in lines
+
+
+async def test_no_type_that_clients_invent_becomes_a_series(
+    place: Place, admin: ClientSession
+) -> None:
+    async def series() -> int:
+        return (await ask(admin, "/metrics"))[1].count("\n")
+
+    (alice,) = await place.people("alice")
+    for number in (1, 2):  # the code of the error is a series from the first time on
+        await alice.refused(f"X-Invented{number}", {})
+        await alice.refused(f"Invented{number}", {})
+        if number == 1:
+            before = await series()
+    assert await series() == before
+    text = (await ask(admin, "/metrics"))[1]
+    assert "Invented" not in text
+    assert 'realtime_gateway_commands_total{type="X-"} 2.0' in text
+    assert 'realtime_gateway_commands_total{type="unknown"} 2.0' in text
 
 
 async def test_the_port_is_the_one_that_was_asked_for(start: Start) -> None:

@@ -273,6 +273,7 @@ async def test_the_state_of_the_cluster_is_told(place: Place, ops: BackEnd) -> N
     assert [one["node_id"] for one in state["gateways"]] == [place.server.settings.node_id]
     assert {one["service"] for one in state["replicas"]} == {"router", "presence"}
     assert all(one["partitions"] == [0, 1] for one in state["replicas"])
+    assert state["gateways"][0]["draining"] is False
     assert (state["partitions"], state["unserved"]) == (2, {"router": [], "presence": []})
 
 

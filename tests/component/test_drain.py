@@ -8,8 +8,10 @@ import pytest
 from aiohttp import ClientConnectorError
 
 from gateway import drain
+from shared.broker.listening import listen
+from shared.overview import GATEWAY, Overview
 from tests.component.conftest import Start
-from tests.support.embedded import Gate, Place, Talk
+from tests.support.embedded import Gate, Place, Talk, until
 
 
 async def goodbye(talk: Talk) -> tuple[float, int | None, int]:
@@ -48,6 +50,25 @@ async def test_those_who_are_still_there_are_served_meanwhile(
     await second.subscribe("a.b")
     assert (await second.broadcast("a.b", 1))["status"] == "delivered"
     draining.cancel()
+
+
+async def test_the_rest_of_the_cluster_is_told_that_a_node_drains(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.people("alice", "bob")
+    monkeypatch.setattr(drain, "pace", lambda _connections, _window: 3600.0)
+    overview = Overview()
+    listening = asyncio.ensure_future(listen(place.server.broker, overview))
+
+    def draining() -> list[bool]:
+        processes = overview.processes(time.monotonic())
+        return [one.draining for one in processes if one.role == GATEWAY]
+
+    await until(lambda: draining() == [False], "its lease is heard")
+    stopping = asyncio.ensure_future(place.server.drain.run(window=7200))
+    await until(lambda: draining() == [True], "it says that it drains")
+    stopping.cancel()
+    listening.cancel()
 
 
 async def test_a_command_that_is_under_way_is_answered_before_the_close(place: Place) -> None:

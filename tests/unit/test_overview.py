@@ -24,7 +24,7 @@ def test_gateways_and_replicas_have_a_line_each():
     overview.hear(beat("one", release="1.1"), 10)
 
     assert rows(overview, 10) == [
-        ["g1", "gateway", "1.2", "7", "0", "0", "now"],
+        ["g1", "gateway", "1.2", "7", "0", "0", "0.0", "now"],
         ["r1", "router", "1.1", "2", "of", "3", "0", "now"],
     ]
 
@@ -35,7 +35,17 @@ def test_rates_are_counts_per_second_between_two_words():
     overview.hear(Lease(life("g1"), 0, 1, 150, 3000), 12)
     overview.hear(Lease(life("g1"), 0, 1, 999, 9999), 12.1)
 
-    assert rows(overview, 12) == [["g1", "gateway", "1", "25", "1000", "now"]]
+    assert rows(overview, 12) == [["g1", "gateway", "1", "25", "1000", "0.0", "now"]]
+
+
+def test_how_long_commands_take_and_whether_it_drains_is_what_a_gateway_said_last():
+    overview = Overview()
+    overview.hear(Lease(life("g1"), 0, 1, p50_ms=9, p99_ms=99), 10)
+    overview.hear(Lease(life("g1"), 0, 1, p50_ms=1.25, p99_ms=12.5, draining=True), 11)
+
+    (process,) = overview.processes(11)
+    assert (process.p50_ms, process.p99_ms, process.draining) == (1.25, 12.5, True)
+    assert rows(overview, 11)[0][-2:] == ["12.5", "now"]
 
 
 def test_who_falls_silent_is_marked_and_then_gone():
