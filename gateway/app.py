@@ -15,6 +15,7 @@ from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
+from gateway.dashboard import add_dashboard
 from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.drain import Drain
@@ -78,9 +79,15 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
     )
 
 
-def admin_pages(node: Node) -> Pages | None:
-    """Return what adds the API to the admin port, if that is where it is to be."""
-    return (lambda app: add_api(app, node)) if node.settings.api == "admin" else None
+def admin_pages(node: Node) -> Pages:
+    """Return what adds the dashboard to the admin port, and the API if it is to be there."""
+
+    def add(app: web.Application) -> None:
+        add_dashboard(app, node)
+        if node.settings.api == "admin":
+            add_api(app, node)
+
+    return add
 
 
 @asynccontextmanager

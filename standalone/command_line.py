@@ -51,6 +51,7 @@ def serve(modules: tuple[str, ...]) -> None:
     click.echo(f"A token for alice, good for 30 days:\n\n{token}\n")
     click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
     click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
+    click.echo("Its dashboard is /dashboard on the admin port, whose address is told below.\n")
     run(embedded.serve, mode="development", **_given(modules))
 
 

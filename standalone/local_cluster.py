@@ -248,7 +248,8 @@ def _private(stack: ExitStack) -> str:
 def _introduce(cluster: LocalCluster, first: int) -> None:
     for service in cluster.services:
         _say(f"{service.node_id:12} pid {service.pid:<8} {service.admin_url}/metrics")
-    _say(f"\nGateways: ws://localhost:{first}/ws ws://localhost:{first + 1}/ws")
+    _say(f"\nDashboard: {cluster.of('gateway')[0].admin_url}/dashboard")
+    _say(f"Gateways: ws://localhost:{first}/ws ws://localhost:{first + 1}/ws")
     _say(f"RabbitMQ: {cluster.amqp_url}")
     _say(f"Logs: {cluster.logs}\n\nA token for alice, good for an hour:\n")
     _say(f"{development_token('alice')}\n\nIn another terminal:\n")
