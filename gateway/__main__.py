@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 
 from gateway.app import admin_pages, listening, make_node, run_node
+from gateway.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
@@ -19,8 +20,9 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
         yield Service(
             lambda: node.membership.ready,
             running,
-            admin_pages(node),
-            lambda: clients.drain.run(settings.drain_seconds),
+            pages=admin_pages(node),
+            inspections=inspections(node),
+            drain=lambda: clients.drain.run(settings.drain_seconds),
         )
 
 

@@ -43,6 +43,7 @@ class Connection:
         self.session = session
         self.id = session.connection_id
         self.user_id = session.identity.user_id
+        self.opened_at = time.monotonic()
         self.welcomed = False
         self.held: list[Handover] = []
         """Direct messages that came before the Welcome was written (S7)."""
@@ -152,6 +153,11 @@ class Connection:
         """Whether the client reads so slowly that low priority is shed (X3)."""
         return self._outbox.lags
 
+    @property
+    def held_back(self) -> int:
+        """How many bytes the transport holds that the client has not read."""
+        return self._outbox.held_back
+
     async def drained(self) -> None:
         """Wait until the client has read most of what was written."""
         await self._outbox.drained()
@@ -197,7 +203,7 @@ class Connection:
 
     def let_go(self) -> None:
         """Leave the socket to be closed; drop it if the client has not read all."""
-        if self._outbox.holds_back:
+        if self._outbox.held_back:
             self._outbox.abort()
 
     def abort(self) -> None:

@@ -80,9 +80,9 @@ class Outbox:
             raise SlowConsumer from error
 
     @property
-    def holds_back(self) -> bool:
-        """Whether the transport holds what the client has not read."""
-        return self._transport.get_write_buffer_size() > 0
+    def held_back(self) -> int:
+        """How many bytes the transport holds that the client has not read."""
+        return self._transport.get_write_buffer_size()
 
     @property
     def lags(self) -> bool:

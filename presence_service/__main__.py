@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 
 from presence_service.app import make_presence
+from presence_service.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
@@ -16,7 +17,7 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
     """Start the presence service."""
     service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry)
     async with background(service.run()) as running:
-        yield Service(lambda: service.ready, running)
+        yield Service(lambda: service.ready, running, inspections=inspections(service.replica))
 
 
 if __name__ == "__main__":

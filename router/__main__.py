@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 
 from router.app import make_router
+from router.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
@@ -16,7 +17,7 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
     """Start the router."""
     replica = make_router(settings, RabbitMQBroker(settings.amqp_url), registry)
     async with background(replica.run()) as running:
-        yield Service(lambda: replica.ready, running)
+        yield Service(lambda: replica.ready, running, inspections=inspections(replica))
 
 
 if __name__ == "__main__":

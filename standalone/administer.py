@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import click
 
-from standalone.table import aligned
+from shared.table import aligned
 from standalone.tokens import development_token
 
 DEFAULT_URL = "http://localhost:8081"

@@ -1,8 +1,9 @@
-"""PURE: text in aligned columns; the table of ``realtime cluster``."""
+"""PURE: the table of ``realtime cluster``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from shared.overview import GATEWAY, Process
+from shared.table import aligned
 
 SILENT_SECONDS = 5.0
 """After so long without a word a line is marked."""
@@ -18,16 +19,6 @@ COLUMNS = (
     "P99",
     "SEEN",
 )
-
-
-def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a line for the heads and one for each row, in columns."""
-    lines = [heads, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
 
 
 def cluster_table(processes: Iterable[Process], now: float) -> str:

@@ -38,6 +38,11 @@ class Subscriptions(Generic[Who]):
         """Return the connections that want this topic, each once (T5)."""
         return self._trie.match(tuple(topic.split(".")))
 
+    def counts(self) -> Iterator[tuple[str, int]]:
+        """Yield every pattern of the node's interest, and how many connections hold it."""
+        for pattern in self._patterns:
+            yield pattern, len(self._trie.under(parse_pattern(pattern)))
+
     def __iter__(self) -> Iterator[str]:
         """Yield every pattern of the node's interest."""
         return iter(self._patterns)

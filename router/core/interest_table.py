@@ -1,6 +1,6 @@
 """PURE: which nodes want which patterns, for one partition of the topics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from shared.topics.pattern import contains, parse_pattern
 from shared.topics.trie import Trie
@@ -76,6 +76,12 @@ class InterestTable:
         return lambda topic, serial: any(
             since[pattern] < serial for pattern in patterns.match(tuple(topic.split(".")))
         )
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Yield each node with each of its patterns."""
+        for node_id, patterns in self._patterns.items():
+            for pattern in patterns:
+                yield node_id, pattern
 
     def __len__(self) -> int:
         """Count (pattern, node) pairs."""

@@ -1,7 +1,7 @@
 """One process of the router or the presence service: its connection, heartbeat and reigns."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,11 @@ class Replica:
         """Whether it consumes or stands by everywhere, and its heartbeat comes back."""
         fresh = self._news is not None and self._news.fresh
         return fresh and all(seat.consumes for seat in self._seats)
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Its place at each partition."""
+        return self._seats
 
     @property
     def owned(self) -> int:

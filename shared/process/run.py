@@ -1,13 +1,12 @@
 """Runs a process: settings, logs, uvloop, the admin port, signals, aiomonitor."""
 
 import asyncio
-import contextlib
 import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.process import logs
 from shared.process.admin import Pages, admin_server
+from shared.process.monitor import Inspections, monitor
 from shared.settings import Settings, WrongSettings, load, unknown
 
 log = structlog.get_logger()
@@ -33,6 +33,9 @@ class Service:
 
     pages: Pages | None = None
     """What it adds to the admin port."""
+
+    inspections: Inspections = field(default_factory=dict)
+    """What it adds to aiomonitor."""
 
     drain: Callable[[], Awaitable[None]] | None = None
     """What it does before it stops, when it no longer says that it is ready."""
@@ -65,12 +68,12 @@ async def _main(serve: Serve, settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     registry = CollectorRegistry()
-    with _monitor(settings, loop):
-        async with serve(settings, registry) as service:
+    async with serve(settings, registry) as service:
 
-            def ready() -> bool:
-                return service.ready() and not stop.is_set()
+        def ready() -> bool:
+            return service.ready() and not stop.is_set()
 
+        with monitor(settings, loop, service.inspections):
             async with admin_server(settings, registry, ready, service.pages):
                 await _until(stop, service.running)
                 log.info("stopping", action="stop")
@@ -97,17 +100,3 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.
     finally:
         task.cancel()
         await asyncio.wait({task}, timeout=STOP_SECONDS)
-
-
-def _monitor(
-    settings: Settings, loop: asyncio.AbstractEventLoop
-) -> contextlib.AbstractContextManager[Any]:
-    if not settings.aiomonitor:
-        return contextlib.nullcontext()
-    import aiomonitor  # noqa: PLC0415 - only who asks for it pays for it
-
-    console = settings.mode != "production"  # it runs whatever is typed
-    monitor: contextlib.AbstractContextManager[Any] = aiomonitor.Monitor(
-        loop, host="127.0.0.1", console_enabled=console
-    )
-    return monitor

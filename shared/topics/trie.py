@@ -49,6 +49,15 @@ class Trie(Generic[Value]):
             del path[at - 1].children[words[at - 1]]
         return last
 
+    def under(self, words: Words) -> set[Value]:
+        """Return the values that stand under this very pattern."""
+        node = self._root
+        for word in words:
+            if (child := node.children.get(word)) is None:
+                return set()
+            node = child
+        return set(node.values)
+
     def match(self, topic: Words) -> set[Value]:
         """Return the values of every pattern that this concrete topic meets.
 
