@@ -4,4 +4,4 @@ from extensions.app import serve
 from shared.process.run import run
 
 if __name__ == "__main__":
-    run(serve)
+    run("worker", serve)

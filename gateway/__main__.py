@@ -27,4 +27,4 @@ async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterato
 
 
 if __name__ == "__main__":
-    run(serve)
+    run("gateway", serve)

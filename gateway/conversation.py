@@ -1,6 +1,7 @@
 """One client, from its Welcome to its close: reads frames, performs what the session decides."""
 
 import asyncio
+import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -75,6 +76,7 @@ class Conversation:
         self._performer = Performer(node, self._connection, self._renew, self._end)
         self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
         self._ended: ServiceError | None = None
+        self._messages = 0
         self._talking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -94,6 +96,7 @@ class Conversation:
             self._leave()
             await self._close()
             connection.let_go()
+            self._log()
         if not talking.cancelled():
             talking.result()
 
@@ -161,6 +164,7 @@ class Conversation:
 
     async def _read(self) -> None:
         async for message in self._socket:
+            self._messages += 1
             if message.type is WSMsgType.TEXT:
                 await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
@@ -211,6 +215,19 @@ class Conversation:
                 await self._socket.close(code=code, message=reason)
         except TimeoutError:  # it waits for a client that does not read
             self._connection.abort()
+
+    def _log(self) -> None:
+        connection, error = self._connection, self._ended
+        log.info(
+            "connection closed",
+            action="close",
+            connection=connection.id,
+            user=connection.user_id,
+            code=self._socket.close_code if error is None else error.close_code or 1011,
+            seconds=round(time.monotonic() - connection.opened_at, 1),
+            messages=self._messages,
+            patterns=len(self._session.patterns),
+        )
 
     # ---- the token's end -------------------------------------------------------------------------
 

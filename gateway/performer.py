@@ -248,7 +248,13 @@ class Performer:
     def _incident(self, command_id: str | None) -> Reply:
         """Log the exception that is being handled; tell the client only where to find it (S6)."""
         fault = ServiceError(incident=str(ULID()))
-        log.exception("fault", action="incident", incident=fault.details["incident"])
+        log.exception(
+            "fault",
+            action="incident",
+            incident=fault.details["incident"],
+            connection=self._connection.id,
+            user=self._connection.user_id,
+        )
         return self.error(fault, command_id)
 
 

@@ -52,14 +52,14 @@ def serve(modules: tuple[str, ...]) -> None:
     click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
     click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
     click.echo("Its dashboard is /dashboard on the admin port, whose address is told below.\n")
-    run(embedded.serve, mode="development", **_given(modules))
+    run("realtime", embedded.serve, mode="development", **_given(modules))
 
 
 @commands.command()
 @click.argument("modules", metavar="[MODULE]...", nargs=-1)
 def worker(modules: tuple[str, ...]) -> None:
     """Carry out commands by the handlers of these modules, over RabbitMQ."""
-    run(extensions.app.serve, **_given(modules))
+    run("worker", extensions.app.serve, **_given(modules))
 
 
 def _given(modules: tuple[str, ...]) -> dict[str, Any]:

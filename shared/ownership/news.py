@@ -146,7 +146,7 @@ class News:
                 self._echo_at = time.monotonic()
                 change = self._own_beat_returned(news.beat)
                 for gone in change.ended:
-                    log.warning("lease ran out", action="expire", node=gone.node_id)
+                    log.warning("lease ran out", action="expire", gateway=gone.node_id)
                     await self._say(LeaseEnded(gone, clean=False))
             case Heartbeat():
                 self._hear_clock(news.clock_ms)

@@ -45,14 +45,16 @@ Serve = Callable[[Settings, CollectorRegistry], AbstractAsyncContextManager[Serv
 """A context in which a service runs."""
 
 
-def run(serve: Serve, **given: Any) -> None:
+def run(name: str, serve: Serve, **given: Any) -> None:
     """Run a service until SIGINT or SIGTERM; ``given`` settings go before the environment.
+
+    Log lines bear its name.
 
     Wrong settings are printed, all at once, and end the process with status 2.
     """
     try:
         settings = load(**given)
-        logs.configure(settings)
+        logs.configure(settings, name)
         for variable, nearest in unknown().items():
             log.warning("unknown setting", action="ignore", variable=variable, nearest=nearest)
         gc.set_threshold(20_000, 50, 100)
