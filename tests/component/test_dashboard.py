@@ -99,6 +99,7 @@ async def test_while_the_broker_is_away_it_answers_and_says_that_nothing_is_hear
     monkeypatch.setattr(dashboard, "SILENT_SECONDS", 1.5)
     await looked(admin, heard=True)
     place.server.broker.leave()
-    await looked(admin, heard=False)
+    state = await looked(admin, heard=False)
+    assert state["gateways"], "what was heard last is kept for a while"
     place.server.broker.away = False
     await looked(admin, heard=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -133,6 +134,15 @@ async def test_what_a_client_has_named_cannot_steer_the_terminal(place: Place) -
         async with terminal(port) as opened:
             assert await opened.ask("hostile") == ["NAME", r"mallory\x1b[2J\nalice"]
             assert b"mallory\x1b" not in opened.raw
+
+
+async def test_no_more_is_read_than_is_printed(place: Place) -> None:
+    endless = Inspection("Count.", ("NUMBER",), lambda: ([number] for number in count()))
+    loop = asyncio.get_running_loop()
+    with monitor(place.server.settings, loop, {"endless": endless}) as port:
+        assert port is not None
+        async with terminal(port) as opened:
+            assert (await opened.ask("endless --limit 2"))[:3] == ["NUMBER", "0", "1"]
 
 
 async def test_each_command_tells_what_it_does(place: Place, prompt: Terminal) -> None:
