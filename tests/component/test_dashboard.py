@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
 
 import pytest
 from aiohttp import ClientSession
@@ -12,6 +12,8 @@ from gateway import dashboard
 from gateway.app import admin_pages
 from shared.process.admin import admin_server
 from tests.support.embedded import PATIENCE, Place, until
+
+State: TypeAlias = dict[str, Any]
 
 
 @pytest.fixture
@@ -26,21 +28,23 @@ async def admin(place: Place) -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def look(admin: ClientSession) -> dict[str, Any]:
+async def look(admin: ClientSession) -> State:
     async with admin.get("/dashboard/state") as answer:
         assert answer.status == 200
-        state: dict[str, Any] = json.loads(await answer.text())
+        state: State = json.loads(await answer.text())
         return state
 
 
-async def looked(admin: ClientSession, **wanted: Any) -> dict[str, Any]:
-    """Look until the state is as wanted."""
+async def looked(admin: ClientSession, holds: Callable[[State], bool]) -> State:
+    """Look until something holds of the state."""
     async with asyncio.timeout(PATIENCE):
-        while True:
-            state = await look(admin)
-            if all(state[name] == value for name, value in wanted.items()):
-                return state
+        while not holds(state := await look(admin)):
             await asyncio.sleep(0.05)
+        return state
+
+
+def whole(state: State) -> bool:
+    return bool(state["gateways"] and len(state["replicas"]) == 2 and state["past"])
 
 
 @pytest.mark.parametrize("path", [*dashboard.FILES, "/dashboard/state"])
@@ -62,9 +66,8 @@ async def test_it_tells_the_cluster_and_nobodys_name(place: Place, admin: Client
     alice, bob = await place.people("alice-the-person", "bob-the-person")
     await bob.subscribe("topic-of-theirs")
     await alice.broadcast("topic-of-theirs", 1)
-    state = await looked(admin, heard=True)
-    while not (state["gateways"] and len(state["replicas"]) == 2 and state["past"]):
-        state = await looked(admin, heard=True)
+    state = await looked(admin, whole)
+    assert state["heard"]
     [gateway] = state["gateways"]
     assert (gateway["node"], gateway["connections"]) == (place.server.settings.node_id, 2)
     assert [one["service"] for one in state["replicas"]] == ["router", "presence"]
@@ -97,9 +100,9 @@ async def test_while_the_broker_is_away_it_answers_and_says_that_nothing_is_hear
     place: Place, monkeypatch: pytest.MonkeyPatch, admin: ClientSession
 ) -> None:
     monkeypatch.setattr(dashboard, "SILENT_SECONDS", 1.5)
-    await looked(admin, heard=True)
+    await looked(admin, whole)
     place.server.broker.leave()
-    state = await looked(admin, heard=False)
+    state = await looked(admin, lambda state: not state["heard"])
     assert state["gateways"], "what was heard last is kept for a while"
     place.server.broker.away = False
-    await looked(admin, heard=True)
+    await looked(admin, lambda state: bool(state["heard"]))
