@@ -38,7 +38,7 @@ async def look(admin: ClientSession) -> State:
 async def looked(admin: ClientSession, holds: Callable[[State], bool]) -> State:
     """Look until something holds of the state."""
     async with asyncio.timeout(PATIENCE):
-        while not holds(state := await look(admin)):
+        while not holds(state := await look(admin)):  # noqa: ASYNC110 - the page polls, too
             await asyncio.sleep(0.05)
         return state
 

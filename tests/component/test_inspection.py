@@ -67,6 +67,7 @@ async def test_connections_of_a_gateway_with_user_age_patterns_and_held_back_byt
     alice, credential = await subscriber(place)
     [line] = cells(await prompt.ask("connections"))
     assert [*line[:2], *line[3:]] == [alice.id, "alice", "s", "2", "0"]
+    assert int(line[2]) < 60
     assert credential.encode() not in prompt.raw
 
 
