@@ -11,7 +11,9 @@ COPY presence_service presence_service
 COPY router router
 COPY shared shared
 COPY standalone standalone
-RUN /opt/realtime/bin/pip install --no-cache-dir --no-compile .
+# EXTRAS=[otel] adds OpenTelemetry.
+ARG EXTRAS=
+RUN /opt/realtime/bin/pip install --no-cache-dir --no-compile ".${EXTRAS}"
 
 FROM python:3.13-slim
 COPY --from=build /opt/realtime /opt/realtime

@@ -11,6 +11,7 @@ from shared.broker.ports import Broker
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background
 from shared.settings import Settings, WrongSettings
+from shared.trail import Trail
 
 
 def make_worker(settings: Settings, broker: Broker, registry: CollectorRegistry) -> Worker:
@@ -23,7 +24,9 @@ def make_worker(settings: Settings, broker: Broker, registry: CollectorRegistry)
 
 
 @asynccontextmanager
-async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
+async def serve(
+    settings: Settings, registry: CollectorRegistry, _: Trail
+) -> AsyncIterator[Service]:
     """Start the worker, over RabbitMQ; at the end it finishes what is in hand.
 
     Raises:

@@ -10,12 +10,15 @@ from gateway.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @asynccontextmanager
-async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
+async def serve(
+    settings: Settings, registry: CollectorRegistry, trail: Trail
+) -> AsyncIterator[Service]:
     """Start the gateway."""
-    node = make_node(settings, RabbitMQBroker(settings.amqp_url), registry)
+    node = make_node(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
     async with background(run_node(node)) as running, listening(node) as clients:
         yield Service(
             lambda: node.membership.ready,

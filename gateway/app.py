@@ -33,6 +33,7 @@ from shared.clock import wall_clock_ms
 from shared.messages import frames
 from shared.process.admin import MAX_BODY_BYTES, Pages
 from shared.settings import Settings
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -48,19 +49,31 @@ class Listening:
     drain: Drain
 
 
-def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -> Node:
+def make_node(
+    settings: Settings, broker: Broker, registry: CollectorRegistry, trail: Trail
+) -> Node:
     """Return a gateway that is ready to run."""
     subscriptions: Subscriptions[Connection] = Subscriptions()
     connections: Connections[Connection] = Connections()
     metrics = Metrics(registry, lambda: len(connections))
-    uplink = Uplink(settings.partitions)
+    uplink = Uplink(settings.partitions, trail)
     answers = Answers()
     receipts = Packer(dropped=metrics.receipts_dropped.inc)
-    directs = Directs(settings.node_id, connections, uplink, receipts, metrics)
+    directs = Directs(settings.node_id, connections, uplink, receipts, metrics, trail)
     fanout = Fanout(subscriptions, connections, metrics)
-    downlink = Downlink(settings.node_id, fanout, directs, answers, uplink, receipts, metrics)
+    downlink = Downlink(
+        settings.node_id, fanout, directs, answers, uplink, receipts, metrics, trail
+    )
     membership = Membership(
-        broker, settings.node_id, uplink, downlink, receipts, metrics, subscriptions, connections
+        broker,
+        settings.node_id,
+        uplink,
+        downlink,
+        receipts,
+        metrics,
+        subscriptions,
+        connections,
+        trail,
     )
     return Node(
         settings,
@@ -76,6 +89,7 @@ def make_node(settings: Settings, broker: Broker, registry: CollectorRegistry) -
         Questions(membership, uplink, answers),
         metrics,
         Mint(),
+        trail,
     )
 
 

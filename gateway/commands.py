@@ -15,6 +15,7 @@ from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailab
 from shared.messages import binary, frames
 from shared.messages.envelopes import HistoryAsked, PresenceSet, RouteBroadcast, RouteDirectMessage
 from shared.messages.forms import Form
+from shared.trail import Step
 
 CONFIRM_SECONDS = 4.0
 """For the broker to confirm a fact; a command is answered within 5 s."""
@@ -127,14 +128,18 @@ class Commands:
             form=_form(effect),
         )
         uplink = self._node.uplink
-        self._start(effect.attempt, lambda number: uplink.broadcast(command, number))
-        return self._published(effect)
+        step = self._start(
+            command, effect.attempt, lambda number: uplink.broadcast(command, number)
+        )
+        return self._published(effect, step)
 
-    async def _published(self, effect: Publish) -> Reply:
+    async def _published(self, effect: Publish, step: Step) -> Reply:
         ask = effect.attempt.message_id
         patience = RECEIPT_SECONDS if effect.command.id or effect.binary else 0
-        tally = await self._node.answers.collect(ask, patience)
-        kind, heard = "delivered" if tally.exact else "partial", tally.recipients
+        with step:
+            tally = await self._node.answers.collect(ask, patience)
+            kind, heard = "delivered" if tally.exact else "partial", tally.recipients
+            step.end(outcome=kind, recipients=heard)
         reply = _ended(effect, kind, tally.message_id, heard, recipients=heard)
         effect.attempt.reply = Reply(reply)
         return effect.attempt.reply
@@ -157,14 +162,20 @@ class Commands:
             form=_form(effect),
         )
         uplink, low = self._node.uplink, headers.priority == "low"
-        self._start(effect.attempt, lambda number: uplink.direct_message(command, number, low=low))
-        return self._sent(effect)
-
-    async def _sent(self, effect: Send) -> Reply:
-        tally = await self._node.answers.collect(
-            effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
+        step = self._start(
+            command,
+            effect.attempt,
+            lambda number: uplink.direct_message(command, number, low=low),
         )
-        outcome, delivered_to = tally.outcome, tally.delivered_to
+        return self._sent(effect, step)
+
+    async def _sent(self, effect: Send, step: Step) -> Reply:
+        with step:
+            tally = await self._node.answers.collect(
+                effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
+            )
+            outcome, delivered_to = tally.outcome, tally.delivered_to
+            step.end(outcome=outcome, recipients=len(delivered_to))
         reply = []
         if outcome in {"queued", "lost"}:
             reply.append(self._offline(effect, queued=outcome == "queued"))
@@ -183,17 +194,31 @@ class Commands:
         error = NotFound(f"User {user_id} not found or not connected", queued=queued)
         return frames.error(error, effect.command.id)
 
-    def _start(self, attempt: Attempt, submit: Callable[[int | None], Sent]) -> None:
+    def _start(
+        self,
+        command: RouteBroadcast | RouteDirectMessage,
+        attempt: Attempt,
+        submit: Callable[[int | None], Sent],
+    ) -> Step:
         """Send a command, or its repeat under the old number, unless it is still on its way.
+
+        Return what its outcome ends.
 
         Raises:
             BrokerUnavailable: nothing was sent.
         """
         self._node.membership.require_ready()
+        step = self._node.trail.originate("command", attempt.message_id, command.metadata)
+        command.trace = step.trace
         sent = attempt.sent
         waits_in_line = sent is not None and sent.number is None
         if not waits_in_line and not self._node.answers.pending(attempt.message_id):
-            attempt.sent = submit(sent.number if sent is not None else None)
+            try:
+                attempt.sent = submit(sent.number if sent is not None else None)
+            except BrokerUnavailable:
+                step.end(outcome="refused")
+                raise
+        return step
 
     # ---- presence --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settl
 from shared.messages.forms import Form
 from shared.partitions import partition_of
 from shared.recent import Recent
+from shared.trail import Trail
 
 MAX_RETURNING = 10_000
 
@@ -29,12 +30,14 @@ class Directs:
         uplink: Uplink,
         receipts: Packer,
         metrics: Metrics,
+        trail: Trail,
     ) -> None:
         self._node_id = node_id
         self._connections = connections
         self._uplink = uplink
         self._receipts = receipts
         self._metrics = metrics
+        self._trail = trail
         self._returning: Recent[str, None] = Recent(MAX_RETURNING)
         """Users for whom something went back: what came behind it must not overtake it (R1)."""
 
@@ -72,7 +75,8 @@ class Directs:
             self._report_again(delivery)
             parcel.settle()
         else:
-            self._offer(Handover(delivery, parcel))
+            step = self._trail.begin("deliver", delivery.message_id, delivery.trace)
+            self._offer(Handover(delivery, parcel, step))
 
     def _report_again(self, delivery: DirectDelivery) -> None:
         """Say who has a message that is not to be written another time (A7)."""
@@ -174,6 +178,7 @@ class Directs:
 
     def _served(self, handover: Handover, taken: list[str]) -> None:
         self._metrics.direct_deliveries(len(taken))
+        handover.step.end(written=len(taken))
         self._report(handover.delivery, taken)
         if handover.settle():
             handover.parcel.settle()
@@ -182,6 +187,7 @@ class Directs:
         """Hand the message back; the broker keeps it here until it has it there."""
         if not handover.settle():
             return
+        handover.step.end(written=0)
         if not handover.unconfirmed:
             self._returning.put(handover.delivery.target_user, None)
         back = DirectMessageReturned(

@@ -23,6 +23,7 @@ from shared.messages.deliveries import (
     SubscribersWanted,
     TopicDelivery,
 )
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ class Downlink:
         uplink: Uplink,
         receipts: Packer,
         metrics: Metrics,
+        trail: Trail,
     ) -> None:
         self._node_id = node_id
         self._fanout = fanout
@@ -47,6 +49,7 @@ class Downlink:
         self._uplink = uplink
         self._receipts = receipts
         self._metrics = metrics
+        self._trail = trail
         self._gaps = Gaps()
         self.open_parcels = 0
         """Messages of the broker with direct messages that are not settled."""
@@ -100,7 +103,9 @@ class Downlink:
 
     def _deliver(self, partition: int, deliveries: list[TopicDelivery], asked_at: float) -> None:
         for delivery in deliveries:
+            step = self._trail.begin("deliver", delivery.message_id, delivery.trace)
             written = self._fanout.to_topic(delivery, partition, asked_at)
+            step.end(written=written)
             self._metrics.topic_deliveries(written)
             if delivery.report_to:
                 receipt = Receipt(delivery.ask, self._node_id, written)

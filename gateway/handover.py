@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.messages.deliveries import DirectDelivery
+from shared.trail import Step
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Handover:
 
     delivery: DirectDelivery
     parcel: Parcel
+    step: Step
     waiting: set[str] = field(default_factory=set)
     """Connections that it is held for, or that have not confirmed it."""
 

@@ -29,8 +29,9 @@ from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import Sender
-from shared.messages.news import Heartbeat, Lease, LeaseEnded
+from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
 from shared.release import RELEASE
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -75,6 +76,7 @@ class Membership:
         metrics: Metrics,
         subscriptions: Subscriptions[Connection],
         connections: Connections[Connection],
+        trail: Trail,
     ) -> None:
         self.node_id = node_id
         self.process = str(ULID())
@@ -85,6 +87,7 @@ class Membership:
         self._metrics = metrics
         self._subscriptions = subscriptions
         self._connections = connections
+        self._trail = trail
         self._boot: Boot | None = None
         self.draining = False
         """Whether its clients are being sent to other nodes; the lease tells."""
@@ -156,7 +159,7 @@ class Membership:
         inbox = topology.inbox(self.node_id, boot)
         direct = topology.direct(self.node_id, self.process)
         answers = topology.answers(self.node_id, boot)
-        news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES)
+        news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES, topology.QUESTIONS)
         try:
             async with asyncio.TaskGroup() as group:
                 for wire in (publish, consume, publisher):
@@ -263,6 +266,9 @@ class Membership:
                 raise BrokerUnavailable("The lease was lost")
             case Heartbeat():
                 self._answer_terms(news)
+            case TrailAsked():
+                told = codec.encode(self._trail.told(news.message_id))
+                self._receipts.add(news.report_to, told)
 
     def _answer_terms(self, news: Heartbeat) -> None:
         """Report to every reign that has not had our report yet."""

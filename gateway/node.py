@@ -16,6 +16,7 @@ from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from shared.broker.ports import Broker
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,4 @@ class Node:
     questions: Questions
     metrics: Metrics
     mint: Mint
+    trail: Trail

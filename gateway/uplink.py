@@ -34,6 +34,7 @@ from shared.messages.envelopes import (
 )
 from shared.partitions import partition_of
 from shared.topics.pattern import has_wildcard, parse_pattern, user_of
+from shared.trail import Trail
 
 Item = TypeVar("Item")
 
@@ -44,8 +45,9 @@ REPORT_PART = 200
 class Uplink:
     """The numbered links of this node, one to each partition of the router and of presence."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, trail: Trail) -> None:
         self.partitions = partitions
+        self._trail = trail
         self._router = [_link(topology.ROUTER, p) for p in range(partitions)]
         self._presence = [_link(topology.PRESENCE, p) for p in range(partitions)]
         self._introductions: dict[str, list[asyncio.Future[None]]] = {}
@@ -76,7 +78,8 @@ class Uplink:
             BrokerUnavailable: too much waits already.
         """
         link = self._router[partition_of(command.topic, self.partitions)]
-        return link.submit(codec.encode(command), number=number, low=command.low)
+        submission = link.submit(codec.encode(command), number=number, low=command.low)
+        return self._traced(command, submission)
 
     def gain(self, patterns: list[str]) -> None:
         """Tell that the node now wants these patterns."""
@@ -187,7 +190,8 @@ class Uplink:
             BrokerUnavailable: too much waits already.
         """
         link = self._link_of(command.target_user)
-        return link.submit(codec.encode(command), number=number, low=low)
+        submission = link.submit(codec.encode(command), number=number, low=low)
+        return self._traced(command, submission)
 
     def opened(self, connection: Connection) -> Submission:
         """Tell that a connection is about to be welcomed."""
@@ -270,6 +274,14 @@ class Uplink:
             for partition in partitions
             for part, first, last in _parts(people.get(partition, []))
         ]
+
+    def _traced(
+        self, command: RouteBroadcast | RouteDirectMessage, submission: Submission
+    ) -> Submission:
+        """Note how long it takes until the broker has a message."""
+        step = self._trail.begin("send", command.message_id, command.trace)
+        submission.confirmed.add_done_callback(lambda _: step.end())
+        return submission
 
     def _link_of(self, user_id: str) -> PartitionLink:
         return self._presence[partition_of(user_id, self.partitions)]

@@ -10,12 +10,15 @@ from presence_service.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @asynccontextmanager
-async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
+async def serve(
+    settings: Settings, registry: CollectorRegistry, trail: Trail
+) -> AsyncIterator[Service]:
     """Start the presence service."""
-    service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry)
+    service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
     async with background(service.run()) as running:
         yield Service(lambda: service.ready, running, inspections=inspections(service.replica))
 

@@ -13,6 +13,7 @@ from shared.broker import topology
 from shared.broker.ports import Broker
 from shared.ownership.replica import Replica
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class PresenceService:
 
 
 def make_presence(
-    settings: Settings, broker: Broker, registry: CollectorRegistry
+    settings: Settings, broker: Broker, registry: CollectorRegistry, trail: Trail
 ) -> PresenceService:
     """Return a presence service that is ready to run."""
     limits = Limits(
@@ -52,6 +53,7 @@ def make_presence(
         settings.node_id,
         settings.partitions,
         lambda leases: PresenceOwner(leases, limits),
+        trail,
         announce=announcer.announce,
         beside=undelivered.run,
     )

@@ -124,6 +124,7 @@ class PresenceOwner(AdministeredOwner):
             ttl=command.ttl,
             known=known,
             form=command.form,
+            trace=command.trace,
         )
         if known:
             if not self._give(delivery):

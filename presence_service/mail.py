@@ -15,6 +15,7 @@ from shared.messages.answers import Located, Stored
 from shared.messages.deliveries import DirectDelivery
 from shared.messages.envelopes import Sender
 from shared.messages.records import Drained, Kept, Record
+from shared.ownership.effects import Traced
 from shared.ownership.leases import Leases
 
 
@@ -99,6 +100,7 @@ class MailOwner(PeopleOwner[Given]):
             self._effects.deliveries[address].append(body)
         if addresses:
             self._gathered.append(Given(delivery, addresses, accepted))
+            self._trace("locate", delivery, nodes=len(addresses))
         if not delivery.known:
             self._holds.given(delivery.target_user, list(addresses.values()))
         return bool(addresses)
@@ -129,6 +131,7 @@ class MailOwner(PeopleOwner[Given]):
         queued = self.mailboxes.has_room(delivery, now_ms=now_ms)
         if queued:
             self._write(Kept(delivery))
+        self._trace("keep", delivery, queued=int(queued))
         self._answer_stored(delivery, queued=queued)
         return queued
 
@@ -137,6 +140,7 @@ class MailOwner(PeopleOwner[Given]):
         queued = not self.mailboxes.expired(delivery, now_ms)
         if queued:
             self._write(Kept(delivery))
+        self._trace("keep", delivery, queued=int(queued))
         if answer:
             self._answer_stored(delivery, queued=queued)
 
@@ -164,6 +168,10 @@ class MailOwner(PeopleOwner[Given]):
     def _drain_everywhere(self, user_id: str, now_ms: int) -> None:
         if nodes := self._open_nodes(user_id):
             self._drain(user_id, sorted(nodes), "", now_ms)
+
+    def _trace(self, step: str, delivery: DirectDelivery, **details: int) -> None:
+        traced = Traced(step, delivery.message_id, delivery.trace, dict(details))
+        self._effects.traced.append(traced)
 
     def _answer_stored(self, delivery: DirectDelivery, *, queued: bool) -> None:
         if delivery.report_to:

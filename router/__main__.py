@@ -10,12 +10,15 @@ from router.inspection import inspections
 from shared.broker.rabbitmq import RabbitMQBroker
 from shared.process.run import Service, background, run
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @asynccontextmanager
-async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
+async def serve(
+    settings: Settings, registry: CollectorRegistry, trail: Trail
+) -> AsyncIterator[Service]:
     """Start the router."""
-    replica = make_router(settings, RabbitMQBroker(settings.amqp_url), registry)
+    replica = make_router(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
     async with background(replica.run()) as running:
         yield Service(lambda: replica.ready, running, inspections=inspections(replica))
 

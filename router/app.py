@@ -9,9 +9,12 @@ from shared.broker import topology
 from shared.broker.ports import Broker
 from shared.ownership.replica import Replica
 from shared.settings import Settings
+from shared.trail import Trail
 
 
-def make_router(settings: Settings, broker: Broker, metrics: CollectorRegistry) -> Replica:
+def make_router(
+    settings: Settings, broker: Broker, metrics: CollectorRegistry, trail: Trail
+) -> Replica:
     """Return a router replica that is ready to run."""
     namespaces = Namespaces(
         {text: Retention(**kept) for text, kept in (settings.history or {}).items()}
@@ -22,6 +25,7 @@ def make_router(settings: Settings, broker: Broker, metrics: CollectorRegistry) 
         settings.node_id,
         settings.partitions,
         lambda leases: RouterOwner(leases, namespaces),
+        trail,
     )
     owned = Gauge("realtime_router_partitions", "Partitions served here", registry=metrics)
     owned.set_function(lambda: replica.owned)

@@ -35,9 +35,11 @@ from shared.messages.records import (
     TopicReached,
     UserErased,
 )
+from shared.ownership.effects import Traced
 from shared.ownership.idempotency import scoped
 from shared.ownership.leases import Leases
 from shared.ownership.owner import PartitionOwner
+from shared.trail import Details
 
 SWEEP_MS = 10_000
 
@@ -210,6 +212,8 @@ class RouterOwner(PartitionOwner[Unanswered]):
         packed = codec.encode(delivery)
         for address in planned.addresses:
             self._effects.deliveries[address].append(packed)
+        details: Details = {"nodes": len(planned.nodes), "offset": delivery.offset}
+        self._effects.traced.append(Traced("route", message_id, command.trace, details))
         if command.answer:
             self._gathered.append(Unanswered(answers, command.message_id, message_id, planned))
 
@@ -289,6 +293,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
 
 def _addressed(delivery: TopicDelivery, command: RouteBroadcast, answers: str) -> TopicDelivery:
     delivery.low = command.low
+    delivery.trace = command.trace
     delivery.audience = command.audience
     delivery.only_connection = command.only_connection
     if command.answer:

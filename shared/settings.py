@@ -181,6 +181,10 @@ class Settings:
     log_json: bool = False
     """One JSON object a line instead of text."""
 
+    tracing: bool = False
+    """Make [spans for OpenTelemetry](operations.md#tracing); needs the extra `otel`. Where they go
+    is said by its own variables `OTEL_*`."""
+
     aiomonitor: bool = False
     """Open [aiomonitor](operations.md#aiomonitor) on loopback. Whoever reaches it can run code in
     this process."""

@@ -19,6 +19,7 @@ from standalone.reference import print_settings
 from standalone.secrets import make_secrets
 from standalone.talk import ask, dm, pub, sub
 from standalone.tokens import development_token
+from standalone.trace import trace
 from standalone.watch import cluster
 
 
@@ -96,6 +97,6 @@ def print_asyncapi() -> None:
 
 for command in (
     *(sub, pub, dm, ask, notify, presence, history, kick, who),
-    *(cluster, make_secrets, print_settings, check_config),
+    *(cluster, trace, make_secrets, print_settings, check_config),
 ):
     commands.add_command(command)

@@ -17,15 +17,18 @@ from shared.broker.memory import MemoryBroker
 from shared.process.monitor import Inspections
 from shared.process.run import Service, background
 from shared.settings import Settings
+from shared.trail import Trail
 
 
 @asynccontextmanager
-async def serve(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Service]:
+async def serve(
+    settings: Settings, registry: CollectorRegistry, trail: Trail
+) -> AsyncIterator[Service]:
     """Start everything; ready when the gateway is a member of its one-process cluster."""
     broker = MemoryBroker()
-    routing = make_router(settings, broker, registry)
-    presence = make_presence(settings, broker, registry)
-    node = make_node(settings, broker, registry)
+    routing = make_router(settings, broker, registry, trail)
+    presence = make_presence(settings, broker, registry, trail)
+    node = make_node(settings, broker, registry, trail)
     worker = make_worker(settings, broker, registry)
 
     async def run() -> None:

@@ -26,6 +26,7 @@ from shared.messages.deliveries import Audience
 from shared.messages.envelopes import HistoryAsked, RouteBroadcast, RouteDirectMessage
 from shared.messages.forms import Form
 from shared.overview import Overview
+from shared.trail import Step
 
 MAX_PAYLOAD_BYTES = 65_536
 LOOK_SECONDS = 2.2
@@ -173,15 +174,25 @@ class BackEnd:
         )
 
     async def _said(self, command: RouteBroadcast) -> Tally:
-        self._node.membership.require_ready()
-        self._node.uplink.broadcast(command)
-        return await self._node.answers.collect(command.message_id, RECEIPT_SECONDS)
+        with self._begin(command) as step:
+            self._node.uplink.broadcast(command)
+            tally = await self._node.answers.collect(command.message_id, RECEIPT_SECONDS)
+            step.end(recipients=tally.recipients)
+            return tally
 
     async def _sent(self, command: RouteDirectMessage) -> Tally:
+        with self._begin(command) as step:
+            self._node.uplink.direct_message(command)
+            ask = command.ask or command.message_id
+            tally = await self._node.answers.collect(ask, WRITTEN_SECONDS, RECEIPT_SECONDS)
+            step.end(outcome=tally.outcome, recipients=len(tally.delivered_to))
+            return tally
+
+    def _begin(self, command: RouteBroadcast | RouteDirectMessage) -> Step:
         self._node.membership.require_ready()
-        self._node.uplink.direct_message(command)
-        ask = command.ask or command.message_id
-        return await self._node.answers.collect(ask, WRITTEN_SECONDS, RECEIPT_SECONDS)
+        step = self._node.trail.originate("command", command.message_id, command.metadata)
+        command.trace = step.trace
+        return step
 
     def _mint(self, kind: str) -> str:
         return f"{kind}_{self._node.mint.next(ULID())}"

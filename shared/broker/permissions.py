@@ -16,6 +16,7 @@ from shared.broker.topology import (
     FROM_SERVICES,
     POISON,
     PRESENCE,
+    QUESTIONS,
     ROUTER,
     UNDELIVERED,
 )
@@ -40,16 +41,20 @@ def _may(configure: tuple[str, ...], write: tuple[str, ...], read: tuple[str, ..
 def _replica(service: str, *further: str) -> Permissions:
     own = (rf"{service}\.(commands|log|terms)\.\d+", NEWS, *further)
     fanouts = (FROM_GATEWAYS, FROM_SERVICES)
-    return _may((*own, POISON.name, *fanouts), (DEFAULT_EXCHANGE, NEWS, *fanouts), (*own, *fanouts))
+    return _may(
+        (*own, POISON.name, *fanouts, QUESTIONS),
+        (DEFAULT_EXCHANGE, NEWS, *fanouts),
+        (*own, *fanouts, QUESTIONS),
+    )
 
 
 _NODE = (r"(inbox|direct|answers)\..*", NEWS, r"extension\.clients\..*")
 
 PERMISSIONS = {
     "gateway": _may(
-        (*_NODE, UNDELIVERED.name, FROM_GATEWAYS, FROM_SERVICES, EXTENSIONS),
+        (*_NODE, UNDELIVERED.name, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS, EXTENSIONS),
         (DEFAULT_EXCHANGE, NEWS, FROM_GATEWAYS, EXTENSIONS),
-        (*_NODE, FROM_GATEWAYS, FROM_SERVICES),
+        (*_NODE, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS),
     ),
     "router": _replica(ROUTER),
     "presence": _replica(PRESENCE, UNDELIVERED.name),
@@ -59,7 +64,9 @@ PERMISSIONS = {
         (r"extension\..*", EXTENSIONS),
     ),
     "operator": _may(
-        (NEWS, FROM_GATEWAYS, FROM_SERVICES), (NEWS,), (NEWS, FROM_GATEWAYS, FROM_SERVICES)
+        (NEWS, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS),
+        (NEWS, QUESTIONS),
+        (NEWS, FROM_GATEWAYS, FROM_SERVICES),
     ),
 }
-"""By user; ``operator`` is for ``realtime cluster``."""
+"""By user; ``operator`` is for ``realtime cluster`` and ``realtime trace``."""

@@ -11,6 +11,9 @@ FROM_GATEWAYS = "from-gateways"
 FROM_SERVICES = "from-services"
 """Fanout exchange: the replicas' heartbeats with their terms."""
 
+QUESTIONS = "questions"
+"""Fanout exchange: what operators ask all processes."""
+
 EXTENSIONS = "extensions"
 """Direct exchange: commands to the workers of an extension, whose type is the key (X1)."""
 
@@ -67,7 +70,7 @@ def answers(node_id: str, boot: str) -> Queue:
 
 
 def news(process: str, *exchanges: str) -> Queue:
-    """Return the queue on which one process hears leases, heartbeats, or both."""
+    """Return the queue on which one process hears leases, heartbeats, questions."""
     return Queue(f"news.{process}", QueueKind.EXCLUSIVE, fed_by=exchanges)
 
 

@@ -108,6 +108,30 @@ class Erased(Struct, tag=39, array_like=True):
     messages: int
 
 
+class StepTold(Struct, array_like=True):
+    """A step of a message through one process."""
+
+    name: str
+    began_ns: int
+    """Unix time, by the clock of that process."""
+
+    took_ns: int | None
+    """None while it lasts."""
+
+    details: dict[str, str | int]
+
+
+class TrailTold(Struct, tag=82, array_like=True):
+    """What one process remembers of a message; nothing if it does not."""
+
+    ask: str
+    """The message's id."""
+
+    service: str
+    node_id: str
+    steps: list[StepTold]
+
+
 Answer: TypeAlias = (
     Routed
     | Receipt
@@ -119,4 +143,5 @@ Answer: TypeAlias = (
     | Subscribers
     | People
     | Erased
+    | TrailTold
 )

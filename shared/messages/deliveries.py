@@ -33,6 +33,8 @@ class DirectDelivery(Struct, tag=20, array_like=True):
     """Delivered before; to be reported again, and not written (A7)."""
 
     form: Form = Form.JSON
+    trace: str = ""
+    """The span that it follows from, as ``traceparent`` (W3C Trace Context); empty without one."""
 
 
 class SettleAsked(Struct, tag=23, array_like=True):
@@ -111,6 +113,9 @@ class TopicDelivery(Struct, tag=21, array_like=True):
 
     known: bool = False
     """Delivered before; to be counted again, and not written (A7)."""
+
+    trace: str = ""
+    """See ``DirectDelivery``."""
 
 
 class ReplayEnded(Struct, tag=22, array_like=True):

@@ -54,6 +54,9 @@ class RouteBroadcast(Struct, tag=1, array_like=True):
     audience: Audience | None = None
     """Not for who wants the topic, but for these, on every node (X5)."""
 
+    trace: str = ""
+    """The span that it follows from, as ``traceparent`` (W3C Trace Context); empty without one."""
+
 
 class InterestGained(Struct, tag=2, array_like=True):
     """Some connection of the node now wants these patterns."""
@@ -143,6 +146,9 @@ class RouteDirectMessage(Struct, tag=10, array_like=True):
     form: Form = Form.JSON
     ask: str = ""
     """What the answers are about; empty for ``message_id``, which need not be one user's alone."""
+
+    trace: str = ""
+    """See ``RouteBroadcast``."""
 
 
 class Opened(Struct, array_like=True):

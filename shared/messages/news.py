@@ -71,4 +71,12 @@ class Heartbeat(Struct, tag=42, array_like=True):
     """Of the process that says this; empty before releases said it."""
 
 
-News: TypeAlias = Lease | LeaseEnded | Heartbeat
+class TrailAsked(Struct, tag=43, array_like=True):
+    """An operator asks every process what it remembers of a message."""
+
+    message_id: str
+    report_to: str
+    """The queue for the answers."""
+
+
+News: TypeAlias = Lease | LeaseEnded | Heartbeat | TrailAsked

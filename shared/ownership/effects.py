@@ -8,6 +8,17 @@ from typing import Protocol
 from shared.broker.ports import Address
 from shared.messages.envelopes import RouteBroadcast, Sender
 from shared.messages.records import Record
+from shared.trail import Details
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What an owner has done with a message; see ``Trail``."""
+
+    step: str
+    message_id: str
+    trace: str
+    details: Details
 
 
 @dataclass
@@ -30,8 +41,20 @@ class Effects:
     answers: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """By the name of the asking gateway's answers queue."""
 
+    traced: list[Traced] = field(default_factory=list)
+    """The messages that all this is about."""
+
     def __bool__(self) -> bool:
-        return any((self.deliveries, self.answers, self.announcements, self.records, self.marks))
+        return any(
+            (
+                self.deliveries,
+                self.answers,
+                self.announcements,
+                self.records,
+                self.marks,
+                self.traced,
+            )
+        )
 
 
 class Owner(Protocol):

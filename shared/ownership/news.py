@@ -3,22 +3,25 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
 from ulid import ULID
 
 from shared.broker import topology
-from shared.broker.ports import Arrived, Channel
+from shared.broker.ports import Address, Arrived, Channel
 from shared.cancellation import heed_cancellation
 from shared.clock import wall_clock_ms
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import Sender
-from shared.messages.news import Heartbeat, Lease, LeaseEnded
+from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
+from shared.messages.news import News as AnyNews
 from shared.ownership.leases import Change, Leases
 from shared.ownership.peers import Peers
 from shared.release import RELEASE
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -46,6 +49,7 @@ class News:
         channel: Channel,
         service: str,
         process: str,
+        trail: Trail,
         *,
         place: Callable[[], Place],
         apply: Callable[[Change], None],
@@ -56,6 +60,7 @@ class News:
         self._channel = channel
         self._service = service
         self._process = process
+        self._trail = trail
         self._place = place
         self._apply = apply
         self._beat_returned = beat_returned
@@ -103,7 +108,9 @@ class News:
         """
         heard: asyncio.Queue[Arrived] = asyncio.Queue()
         name = f"{self._process}.{ULID()}"  # an old name stays locked for a while
-        queue = topology.news(name, topology.FROM_GATEWAYS, topology.FROM_SERVICES)
+        queue = topology.news(
+            name, topology.FROM_GATEWAYS, topology.FROM_SERVICES, topology.QUESTIONS
+        )
         await self._channel.declare(queue)
         await self._channel.consume(queue.name, heard.put_nowait)
         while True:
@@ -132,7 +139,7 @@ class News:
         self._apply(change)
         return change.refused is None
 
-    async def _heed(self, news: Heartbeat | Lease | LeaseEnded) -> None:
+    async def _heed(self, news: AnyNews) -> None:
         match news:
             case Lease():
                 self._hear_clock(news.clock_ms)
@@ -152,6 +159,9 @@ class News:
                 self._hear_clock(news.clock_ms)
                 self.peers.heard(news)
                 return
+            case TrailAsked():
+                await self._tell(news)
+                return
         self._apply(change)
 
     def _own_beat_returned(self, beat: int) -> Change:
@@ -161,6 +171,11 @@ class News:
             self.peers.beat_returned()
             self._beat_returned()
         return change
+
+    async def _tell(self, asked: TrailAsked) -> None:
+        told = codec.join([codec.encode(self._trail.told(asked.message_id))])
+        with suppress(Unroutable, Refused):  # whoever asked waits no longer
+            await self._channel.publish(told, Address(queue=asked.report_to))
 
     async def _say(self, news: Heartbeat | LeaseEnded) -> None:
         to = topology.fanout_address(topology.FROM_SERVICES)

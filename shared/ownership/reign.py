@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import structlog
@@ -21,9 +22,10 @@ from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.deliveries import DeliveryBatch
 from shared.messages.envelopes import CommandBatch, RouteBroadcast, Sender
-from shared.ownership.effects import Effects, Owner
+from shared.ownership.effects import Effects, Owner, Traced
 from shared.ownership.log import Log
 from shared.ownership.news import News
+from shared.trail import Details, Trail
 
 log = structlog.get_logger()
 
@@ -48,6 +50,7 @@ class Reign:
         records: Log,
         news: News,
         announce: Announce,
+        trail: Trail,
     ) -> None:
         self.partition = partition
         self.owner = owner
@@ -58,6 +61,7 @@ class Reign:
         self._log = records
         self._news = news
         self._announce = announce
+        self._trail = trail
         self._began_at = self._checkpoint_at = time.monotonic()
         self._sequences: Counter[Address] = Counter()
         self._told: dict[Address, int] = {}
@@ -175,13 +179,30 @@ class Reign:
         """
         self._heed_deposition()
         while (effects := self.owner.take()) is not None:
-            await self._announce(effects.announcements)
-            refused = await self._append_and_deliver(effects)
+            with self._tracing(effects.traced):
+                await self._announce(effects.announcements)
+                refused = await self._append_and_deliver(effects)
             self._heed_deposition()  # before anybody is promised anything
             serial = self.owner.serial
             await self._mark({to for to in effects.marks if self._told.get(to, -1) < serial})
             await self._answer(effects.answers)
             self.owner.settle(refused)
+
+    @contextmanager
+    def _tracing(self, traced: list[Traced]) -> Iterator[None]:
+        """Note what is done with messages, and how long it takes until the broker has all."""
+        steps = [
+            (self._trail.begin(one.step, one.message_id, one.trace), one.details) for one in traced
+        ]
+        common: Details = {"partition": self.partition, "term": self.term}
+        try:
+            yield
+        except BaseException as error:
+            common["failed"] = type(error).__name__
+            raise
+        finally:
+            for step, details in steps:
+                step.end(**details, **common)
 
     def _heed_deposition(self) -> None:
         """End this reign if another replica says that it reigns with a higher term.

@@ -18,6 +18,7 @@ from shared.ownership.leases import Change
 from shared.ownership.news import News, Place
 from shared.ownership.reign import Announce, announce_nothing
 from shared.ownership.seat import MakeOwner, Seat
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ class Replica:
         node_id: str,
         partitions: int,
         make_owner: MakeOwner,
+        trail: Trail,
         *,
         announce: Announce = announce_nothing,
         beside: Beside | None = None,
@@ -63,9 +65,10 @@ class Replica:
         self._broker = broker
         self._node_id = node_id
         self._partitions = partitions
+        self._trail = trail
         self._beside = beside
         self._seats = [
-            Seat(service, partition, make_owner, announce) for partition in range(partitions)
+            Seat(service, partition, make_owner, announce, trail) for partition in range(partitions)
         ]
         self._news: News | None = None
         self._presently: Life | None = None
@@ -142,6 +145,7 @@ class Replica:
             channel,
             self.service,
             self.process,
+            self._trail,
             place=self._place,
             apply=self._apply,
             beat_returned=self._balance,

@@ -17,6 +17,7 @@ from shared.ownership.leases import Leases
 from shared.ownership.log import Log, TermTaken, Unreadable
 from shared.ownership.news import News
 from shared.ownership.reign import Announce, Reign
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -50,7 +51,12 @@ class Seat:
     """
 
     def __init__(
-        self, service: str, partition: int, make_owner: MakeOwner, announce: Announce
+        self,
+        service: str,
+        partition: int,
+        make_owner: MakeOwner,
+        announce: Announce,
+        trail: Trail,
     ) -> None:
         self.partition = partition
         self.reign: Reign | None = None
@@ -60,6 +66,7 @@ class Seat:
         self._service = service
         self._make_owner = make_owner
         self._announce = announce
+        self._trail = trail
         self._arrivals: Arrivals = asyncio.Queue()
         self._due = False
         self._performed = 0
@@ -125,7 +132,7 @@ class Seat:
         owner = self._make_owner(news.leases)
         heard = max(news.peers.highest_term(self.partition), self._term_taken)
         await records.begin(heard, owner.replay)
-        return Reign(self.partition, owner, channel, records, news, self._announce)
+        return Reign(self.partition, owner, channel, records, news, self._announce, self._trail)
 
     async def _reign(
         self, connection: Connection, news: News, reign: Reign, arrived: Arrived

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from shared.process import logs
 from shared.process.admin import Pages, admin_server
 from shared.process.monitor import Inspections, monitor
+from shared.process.tracing import tracing
 from shared.settings import Settings, WrongSettings, load, unknown
+from shared.trail import Trail
 
 log = structlog.get_logger()
 
@@ -41,7 +44,7 @@ class Service:
     """What it does before it stops, when it no longer says that it is ready."""
 
 
-Serve = Callable[[Settings, CollectorRegistry], AbstractAsyncContextManager[Service]]
+Serve = Callable[[Settings, CollectorRegistry, Trail], AbstractAsyncContextManager[Service]]
 """A context in which a service runs."""
 
 
@@ -58,19 +61,21 @@ def run(name: str, serve: Serve, **given: Any) -> None:
         for variable, nearest in unknown().items():
             log.warning("unknown setting", action="ignore", variable=variable, nearest=nearest)
         gc.set_threshold(20_000, 50, 100)
-        uvloop.run(_main(serve, settings))
+        with tracing(settings, name) as tracer:
+            trail = Trail(name, settings.node_id, time.time_ns, tracer)
+            uvloop.run(_main(serve, settings, trail))
     except WrongSettings as error:
         print(f"The settings are wrong:\n{error}", file=sys.stderr)  # noqa: T201 - no log line
         sys.exit(2)
 
 
-async def _main(serve: Serve, settings: Settings) -> None:
+async def _main(serve: Serve, settings: Settings, trail: Trail) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     registry = CollectorRegistry()
-    async with serve(settings, registry) as service:
+    async with serve(settings, registry, trail) as service:
 
         def ready() -> bool:
             return service.ready() and not stop.is_set()

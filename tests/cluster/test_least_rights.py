@@ -116,3 +116,12 @@ def test_the_operators_user_sees_the_cluster(limited: LocalCluster, rabbitmq: Tr
     )
     assert shown.exit_code == 0, shown.output
     assert all(service.node_id in shown.output for service in limited.of("gateway"))
+
+
+def test_the_operators_user_may_ask_all_processes_about_a_message(
+    limited: LocalCluster, rabbitmq: Troubled
+) -> None:
+    assert limited.services
+    asked = ["trace", "broadcast_unknown", "--amqp-url", url_as("operator", rabbitmq)]
+    told = CliRunner().invoke(commands, asked)
+    assert "None of the 3 processes that answered remembers" in told.output

@@ -1,6 +1,7 @@
 """What tests of history, confirmations and survival need besides the services and people."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from shared.broker.memory_queues import MemoryQueue
 from shared.ownership.replica import Replica
 from shared.partitions import partition_of
 from shared.settings import load
+from shared.trail import Trail
 from tests.support.embedded import Message, Place, Talk, token, until
 
 
@@ -123,9 +125,10 @@ def _second(place: Place, service: str) -> Replica | PresenceService:
     ours = place.server.settings
     given = {name: getattr(ours, name) for name in ("mode", "partitions", "history", "jwt_secret")}
     settings = load({}, **given, node_id=f"{ours.node_id}-second")
+    trail = Trail(service, settings.node_id, time.time_ns)
     if service == "router":
-        return make_router(settings, place.server.broker, CollectorRegistry())
-    return make_presence(settings, place.server.broker, CollectorRegistry())
+        return make_router(settings, place.server.broker, CollectorRegistry(), trail)
+    return make_presence(settings, place.server.broker, CollectorRegistry(), trail)
 
 
 def topic_of(partition: int, partitions: int = 2) -> str:

@@ -17,6 +17,7 @@ from shared.messages.envelopes import SubscribersAsked
 from shared.partitions import partition_of
 from shared.process.admin import admin_server
 from shared.settings import load
+from shared.trail import Trail
 from tests.component.conftest import Start
 from tests.component.staging import (
     Stall,
@@ -181,7 +182,8 @@ async def test_a_repeat_reaches_nobody_on_a_gateway_that_has_come_since(
 async def another_gateway(place: Place) -> AsyncIterator[str]:
     given = {"mode": "development", "host": "127.0.0.1", "port": 0, "partitions": 2}
     settings = load({}, **given, jwt_secret=SECRET, node_id="another")
-    node = make_node(settings, place.server.broker, CollectorRegistry())
+    trail = Trail("gateway", settings.node_id, time.time_ns)
+    node = make_node(settings, place.server.broker, CollectorRegistry(), trail)
     async with listening(node) as clients:
         running = asyncio.create_task(run_node(node))
         await until(lambda: node.membership.ready, "the other gateway is ready")

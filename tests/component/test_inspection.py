@@ -1,6 +1,7 @@
 """Our own commands of aiomonitor, at its terminal, about running services."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -12,6 +13,7 @@ import presence_service.inspection
 import router.inspection
 from shared.process.monitor import Inspection, Inspections, monitor
 from shared.settings import load
+from shared.trail import Trail
 from standalone import embedded
 from tests.component.conftest import Start
 from tests.support.embedded import Place, Talk, token
@@ -169,7 +171,8 @@ async def test_nothing_is_opened_unless_asked_for(start: Start) -> None:
 
 async def test_services_that_share_a_process_keep_their_commands_apart() -> None:
     settings = load({}, mode="development", port=0, partitions=1)
-    async with embedded.serve(settings, CollectorRegistry()) as service:
+    trail = Trail("realtime", settings.node_id, time.time_ns)
+    async with embedded.serve(settings, CollectorRegistry(), trail) as service:
         assert sorted(service.inspections) == [
             "gateway-connections",
             "gateway-interest",

@@ -22,6 +22,7 @@ from shared.broker.memory import MemoryBroker, MemoryChannel, MemoryConnection
 from shared.broker.ports import Address
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings, load
+from shared.trail import Tracer, Trail
 from tests.support.binary import TYPES, unpacked
 
 SECRET = "the secret of the component tests, which opens nothing"
@@ -102,7 +103,7 @@ class Gate:
 class EmbeddedServer(BaseTestServer):
     """Router, presence service and gateway over a broker in memory, for pytest-aiohttp's client."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, tracer: Tracer | None = None, **given: Any) -> None:
         super().__init__()
         development = {"mode": "development", "host": "127.0.0.1", "port": 0, "partitions": 2}
         self.settings: Settings = load(
@@ -110,9 +111,10 @@ class EmbeddedServer(BaseTestServer):
         )
         self.broker = FragileBroker()
         self.registry = CollectorRegistry()
-        self.router = make_router(self.settings, self.broker, self.registry)
-        self.presence = make_presence(self.settings, self.broker, self.registry)
-        self.node = make_node(self.settings, self.broker, self.registry)
+        self.trail = Trail("realtime", self.settings.node_id, time.time_ns, tracer)
+        self.router = make_router(self.settings, self.broker, self.registry, self.trail)
+        self.presence = make_presence(self.settings, self.broker, self.registry, self.trail)
+        self.node = make_node(self.settings, self.broker, self.registry, self.trail)
         self.worker = make_worker(self.settings, self.broker, self.registry)
         self._stack = AsyncExitStack()
 

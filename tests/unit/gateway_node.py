@@ -1,6 +1,7 @@
 """A gateway's insides without its sockets and its broker."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -35,6 +36,7 @@ from shared.messages.deliveries import (
     TopicDelivery,
 )
 from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, ReplayAsked, Settled
+from shared.trail import Trail
 from tests.unit.builders import identity
 
 
@@ -140,9 +142,19 @@ class GatewayNode:
         metrics = Metrics(self.registry, lambda: 0)
         self.fanout = Fanout(self.subscriptions, self.connections, metrics)
         uplink: Any = self.uplink
-        self.directs = Directs(node_id, self.connections, uplink, self.receipts, metrics)
+        self.trail = Trail("gateway", node_id, time.time_ns)
+        self.directs = Directs(
+            node_id, self.connections, uplink, self.receipts, metrics, self.trail
+        )
         self.downlink = Downlink(
-            node_id, self.fanout, self.directs, self.answers, uplink, self.receipts, metrics
+            node_id,
+            self.fanout,
+            self.directs,
+            self.answers,
+            uplink,
+            self.receipts,
+            metrics,
+            self.trail,
         )
         self._sequences: Counter[tuple[str, int, int]] = Counter()
 

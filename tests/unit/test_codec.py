@@ -55,11 +55,13 @@ ENVELOPES = [
     (codec.NEWS, news.Lease(life("n1"), 1, 2)),
     (codec.NEWS, news.LeaseEnded(life("n1"), clean=True)),
     (codec.NEWS, news.Heartbeat("router", "r1", 1, 2, {0: 1, 15: 7}, [3], "n1", 9)),
+    (codec.NEWS, news.TrailAsked("m", "news.trace")),
 ]
 ANSWERS = [
     answers.Subscribers("s", "n1", {"bob": 2}),
     answers.People("p", [answers.Seen("bob", "away", 1, b"{}", {"c1": "n1"})], complete=True),
     answers.Erased("e", 3),
+    answers.TrailTold("m", "router", "r1", [answers.StepTold("route", 1, None, {"nodes": 2})]),
     answers.Routed("m", "m", ["n1"], complete=False),
     answers.Receipt("m", "n1", 3),
     answers.Located("m", "m", ["n1", "n2"]),

@@ -1,6 +1,7 @@
 """One owner's time over one partition, over the broker in memory: shared/ownership/reign.py."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,6 +38,7 @@ from shared.ownership.leases import Change
 from shared.ownership.log import Log
 from shared.ownership.news import News, Place
 from shared.ownership.reign import Reign, announce_nothing
+from shared.trail import Trail
 from tests.unit.builders import decode_delivery, life
 
 N1, N2 = life("n1"), life("n2")
@@ -75,6 +77,7 @@ class Realm:
         self.broker = MemoryBroker()
         self.inbox, self.answers = Post(), Post()
         self._numbers = 0
+        self.trail = Trail("router", "r1", time.time_ns)
 
     async def opens(self, inbox: Queue | None = None) -> "Realm":
         await self.inbox.reads(self.broker, inbox or topology.inbox("n1", "b1"))
@@ -98,6 +101,7 @@ class Realm:
             await connection.channel(),
             "router",
             "r1",
+            self.trail,
             place=lambda: Place({}, [], "r1", 0),
             apply=apply,
             beat_returned=lambda: None,
@@ -111,7 +115,7 @@ class Realm:
             owner = RouterOwner(news.leases, NAMESPACES)
         records = Log(connection, channel, "router", 0)
         await records.begin(0, owner.replay)
-        reign = Reign(0, owner, channel, records, news, announce_nothing)
+        reign = Reign(0, owner, channel, records, news, announce_nothing, self.trail)
         reigns.append(reign)
         if (older_ms := reign.begin()) is not None:
             await reign.fill(older_ms)

@@ -1,17 +1,20 @@
 """What a client was written and has not confirmed: gateway/unconfirmed.py."""
 
 import asyncio
+import time
 
 import pytest
 
 from gateway import unconfirmed as module
 from gateway.handover import Handover, Parcel
 from gateway.unconfirmed import CONFIRM_SECONDS, MAX_UNCONFIRMED, REMEMBERED, Unconfirmed
+from shared.trail import Trail
 from tests.unit.builders import direct_delivery
 
 
 def handover(message_id: str = "dm_1") -> Handover:
-    return Handover(direct_delivery(message_id=message_id), Parcel(1, lambda: None))
+    step = Trail("gateway", "n1", time.time_ns).begin("deliver", message_id, "")
+    return Handover(direct_delivery(message_id=message_id), Parcel(1, lambda: None), step)
 
 
 class Waiting(Unconfirmed):
