@@ -12,8 +12,8 @@ from tests.compose.stack import ROOT
 from tests.deployment.manifests import CA, OVERLAYS, Manifest
 from tests.deployment.tools import kustomize
 
-COMPONENTS = (
-    "\ncomponents: [../../components/connections-autoscaling, ../../components/monitoring]\n"
+COMPONENTS = "\ncomponents:" + "".join(
+    f"\n  - ../../components/{one.name}" for one in sorted((ROOT / "k8s/components").iterdir())
 )
 RENDERED = [f"{overlay}{components}" for overlay in OVERLAYS for components in ("", " with all")]
 HOW = {"local": [], "production": ["--rabbitmq", "rabbitmq.realtime.svc", "--ca", CA]}

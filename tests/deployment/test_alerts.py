@@ -1,6 +1,7 @@
 """Alerts ask for metrics that there are, and somebody knows what to do about each."""
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from presence_service.app import make_presence
 from router.app import make_router
 from shared.broker.memory import MemoryBroker
 from shared.settings import Settings, load
+from shared.trail import Trail
 from tests.compose.stack import ROOT
 
 ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
@@ -22,8 +24,9 @@ def exported() -> CollectorRegistry:
     """Return what gateway, router and presence service export before anything has happened."""
     registry, broker = CollectorRegistry(), MemoryBroker()
     settings = load({}, mode="development", jwt_secret="x" * 32)
+    trail = Trail("realtime", settings.node_id, time.time_ns)
     for make in (make_node, make_router, make_presence):
-        make(settings, broker, registry)  # type: ignore[operator]
+        make(settings, broker, registry, trail)  # type: ignore[operator] # of three kinds
     return registry
 
 

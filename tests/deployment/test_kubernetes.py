@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from opentelemetry.sdk import environment_variables
+
 from gateway import drain, membership
 from shared.settings import KNOWN, Settings, load
 from tests.compose.stack import ROOT
@@ -36,7 +38,7 @@ def test_every_setting_exists_and_they_are_enough_to_start(manifests: list[Manif
         for name, one in of_kind(manifests, "ConfigMap").items()
         if name.startswith("settings")
     ]
-    assert settings.keys() <= KNOWN.keys()
+    assert settings.keys() <= KNOWN.keys() | vars(environment_variables).keys()
     for name, pod in pods(manifests):
         if name == "rabbitmq":
             continue

@@ -42,7 +42,14 @@ def test_a_service_may_reach_names_and_rabbitmq_and_nothing_else(
         for rule in one["spec"].get("egress", [])
         if selects(one["spec"]["podSelector"], labels(service))
     ]
-    [names, rabbitmq] = going
+    settings = of_kind(manifests, "ConfigMap")
+    [values] = [one["data"] for name, one in settings.items() if name.startswith("settings-")]
+    [names, rabbitmq, *spans] = going
+    assert [ports(one) for one in spans] == [
+        {("TCP", urlsplit(url).port)}
+        for name, url in values.items()
+        if name == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    ]
     [server] = names["to"]
     assert server["namespaceSelector"]["matchLabels"] == {
         "kubernetes.io/metadata.name": "kube-system"
