@@ -14,6 +14,7 @@ from yarl import URL
 
 from shared.errors import BrokerUnavailable
 from shared.process import logs
+from shared.process.tracing import tracing
 from shared.settings import KNOWN, SECRET, Settings, WrongSettings, load, unknown
 from standalone.examine import examine
 
@@ -44,6 +45,7 @@ def check_config(env_file: Path | None, connect: bool) -> None:
         problems += str(error).splitlines()
     else:
         warnings += unwise(settings)
+        problems += _tracing(settings)
         if not problems:
             click.echo("\n".join(f"{name}={value}" for name, value in effective(settings)))
         if connect:
@@ -53,6 +55,15 @@ def check_config(env_file: Path | None, connect: bool) -> None:
     for line in problems:
         click.echo(f"Wrong: {line}", err=True)
     sys.exit(WRONG if problems else 0)
+
+
+def _tracing(settings: Settings) -> list[str]:
+    """Return why there can be no spans, if there are to be any."""
+    try:
+        with tracing(settings, "check-config"):
+            return []
+    except WrongSettings as error:
+        return [str(error)]
 
 
 def _connect(settings: Settings) -> list[str]:

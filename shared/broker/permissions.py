@@ -53,7 +53,7 @@ _NODE = (r"(inbox|direct|answers)\..*", NEWS, r"extension\.clients\..*")
 PERMISSIONS = {
     "gateway": _may(
         (*_NODE, UNDELIVERED.name, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS, EXTENSIONS),
-        (DEFAULT_EXCHANGE, NEWS, FROM_GATEWAYS, EXTENSIONS),
+        (DEFAULT_EXCHANGE, NEWS, FROM_GATEWAYS, QUESTIONS, EXTENSIONS),
         (*_NODE, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS),
     ),
     "router": _replica(ROUTER),
@@ -69,4 +69,5 @@ PERMISSIONS = {
         (NEWS, FROM_GATEWAYS, FROM_SERVICES),
     ),
 }
-"""By user; ``operator`` is for ``realtime cluster`` and ``realtime trace``."""
+"""By user; ``operator`` is for ``realtime cluster`` and ``realtime trace``, which gateways may
+run, too."""

@@ -118,10 +118,11 @@ def test_the_operators_user_sees_the_cluster(limited: LocalCluster, rabbitmq: Tr
     assert all(service.node_id in shown.output for service in limited.of("gateway"))
 
 
-def test_the_operators_user_may_ask_all_processes_about_a_message(
-    limited: LocalCluster, rabbitmq: Troubled
+@pytest.mark.parametrize("user", ["operator", "gateway"])
+def test_these_users_may_ask_all_processes_about_a_message(
+    limited: LocalCluster, rabbitmq: Troubled, user: str
 ) -> None:
     assert limited.services
-    asked = ["trace", "broadcast_unknown", "--amqp-url", url_as("operator", rabbitmq)]
+    asked = ["trace", "broadcast_unknown", "--amqp-url", url_as(user, rabbitmq)]
     told = CliRunner().invoke(commands, asked)
     assert "None of the 3 processes that answered remembers" in told.output

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_good_settings_are_shown_as_they_hold_and_end_with_status_0():
     assert shown["REALTIME_HOST"] == "0.0.0.0"  # noqa: S104
     assert shown["REALTIME_HISTORY"] == '{"#": {"messages": 100, "seconds": 300}}'
     assert shown["REALTIME_LOG_JSON"] == "false"
+
+
+def test_tracing_needs_what_makes_spans(monkeypatch: pytest.MonkeyPatch):
+    assert check(**PRODUCTION, REALTIME_TRACING="true").exit_code == 0
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    assert wrong(check(**PRODUCTION, REALTIME_TRACING="true")) == ["REALTIME_TRACING"]
+    assert check(**PRODUCTION).exit_code == 0
 
 
 def test_no_secret_is_shown_not_even_in_part():
