@@ -141,12 +141,26 @@ def test_the_operators_rabbitmq_speaks_tls_only_and_loads_the_users_that_are_mad
         assert loads in spec["rabbitmq"]["additionalConfig"].splitlines()
 
 
-def test_prometheus_scrapes_the_admin_port_of_every_service(manifests: list[Manifest]) -> None:
-    for monitor in of_kind(manifests, "PodMonitor").values():
-        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+def test_prometheus_scrapes_the_admin_port_of_every_process_ready_or_not(
+    manifests: list[Manifest],
+) -> None:
+    services = of_kind(manifests, "Service").values()
+    monitors = of_kind(manifests, "ServiceMonitor").values()
+    assert len(monitors) == len(of_kind(manifests, "PrometheusRule"))  # of the same component
+    for monitor in monitors:
+        [endpoint] = monitor["spec"]["endpoints"]
         assert endpoint["path"] == "/metrics"
         for name, pod in pods(manifests):
-            if name in SERVICES:
-                assert selects(monitor["spec"]["selector"], pod["metadata"]["labels"])
-                [container] = pod["spec"]["containers"]
-                assert endpoint["port"] in {one["name"] for one in container["ports"]}
+            if name not in SERVICES:
+                continue
+            [service] = [
+                one["spec"]
+                for one in services
+                if selects(monitor["spec"]["selector"], one["metadata"]["labels"])
+                and one["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+            ]
+            assert service["publishNotReadyAddresses"]
+            [port] = service["ports"]
+            assert port["name"] == endpoint["port"]
+            [container] = pod["spec"]["containers"]
+            assert port["targetPort"] in {one["name"] for one in container["ports"]}
