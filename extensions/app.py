@@ -34,9 +34,10 @@ async def serve(
     """
     if not settings.extensions:
         raise WrongSettings("REALTIME_EXTENSIONS: name a module with handlers")
-    worker = make_worker(settings, RabbitMQBroker(settings.amqp_url), registry)
+    broker = RabbitMQBroker(settings.amqp_url)
+    worker = make_worker(settings, broker, registry)
     async with background(worker.run()) as running:
         try:
-            yield Service(lambda: worker.ready, running)
+            yield Service(lambda: worker.ready, running, broker)
         finally:
             await worker.finish()

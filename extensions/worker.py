@@ -35,6 +35,7 @@ HANDLER_SECONDS = 4.0
 
 FINISH_SECONDS = HANDLER_SECONDS + 1.0
 RETRY_SECONDS = 0.5
+OUTCOMES = ("done", "refused", "late", "fault")
 
 
 class Worker:
@@ -52,12 +53,13 @@ class Worker:
         self._extensions = extensions
         self._channel: Channel | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
-        self._outcomes = Counter(
+        outcomes = Counter(
             "realtime_worker_commands",
             "Commands of extensions carried out",
             ["outcome"],
             registry=registry,
         )
+        self._outcomes = {one: outcomes.labels(one) for one in OUTCOMES}
 
     @property
     def ready(self) -> bool:
@@ -149,14 +151,14 @@ class Worker:
             late = OutcomeUnknown(outcome="unknown")
             return self._failed("late", late.reply_code, late.message, late.details)
         answer = ExtensionAnswer(data=Raw(msgspec.json.encode(result)))
-        self._outcomes.labels("done").inc()
+        self._outcomes["done"].inc()
         return answer
 
     def _failed(
         self, outcome: str, code: int, message: str, details: Mapping[str, object]
     ) -> ExtensionAnswer:
         as_json = {name: Raw(msgspec.json.encode(value)) for name, value in details.items()}
-        self._outcomes.labels(outcome).inc()
+        self._outcomes[outcome].inc()
         return ExtensionAnswer(error=Failure(code, message, as_json))
 
 

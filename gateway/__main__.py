@@ -18,11 +18,13 @@ async def serve(
     settings: Settings, registry: CollectorRegistry, trail: Trail
 ) -> AsyncIterator[Service]:
     """Start the gateway."""
-    node = make_node(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
+    broker = RabbitMQBroker(settings.amqp_url)
+    node = make_node(settings, broker, registry, trail)
     async with background(run_node(node)) as running, listening(node) as clients:
         yield Service(
             lambda: node.membership.ready,
             running,
+            broker,
             pages=admin_pages(node),
             inspections=inspections(node),
             drain=lambda: clients.drain.run(settings.drain_seconds),

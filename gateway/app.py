@@ -20,6 +20,7 @@ from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.drain import Drain
 from gateway.fanout import Fanout
+from gateway.gauges import watch
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.node import Node
@@ -55,8 +56,8 @@ def make_node(
     """Return a gateway that is ready to run."""
     subscriptions: Subscriptions[Connection] = Subscriptions()
     connections: Connections[Connection] = Connections()
-    metrics = Metrics(registry, lambda: len(connections))
-    uplink = Uplink(settings.partitions, trail)
+    metrics = Metrics(registry)
+    uplink = Uplink(settings.partitions, metrics.batch_sent, trail)
     answers = Answers()
     receipts = Packer(dropped=metrics.receipts_dropped.inc)
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics, trail)
@@ -75,6 +76,7 @@ def make_node(
         connections,
         trail,
     )
+    watch(registry, connections, uplink, membership)
     return Node(
         settings,
         broker,

@@ -189,9 +189,9 @@ class Commands:
 
     def _offline(self, effect: Send, *, queued: bool) -> bytes:
         """Return the documented Error; the Ack that the client waits for may follow (A2)."""
-        self._node.metrics.errors.labels(str(NotFound.reply_code)).inc()
         user_id = effect.body.target_user
         error = NotFound(f"User {user_id} not found or not connected", queued=queued)
+        self._node.metrics.error(error)
         return frames.error(error, effect.command.id)
 
     def _start(

@@ -37,6 +37,7 @@ class Connection:
         outbox: Outbox,
         end: Callable[[ServiceError], None],
         lapse: "Callable[[Connection, Handover], None]",
+        sent: Callable[[int], object],
         *,
         confirms: bool = False,
     ) -> None:
@@ -61,6 +62,7 @@ class Connection:
         self.snapshot_left = 0
         self._outbox = outbox
         self._end = end
+        self._sent = sent
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
         self._written = Stretches()
@@ -78,17 +80,26 @@ class Connection:
         return Opened(self.user_id, self.id, identity.presence, self.welcomed, issued_at_ms)
 
     def write(self, frame: bytes) -> bool:
-        """Write a finished frame; return whether the socket has it now (A5)."""
-        return self._hand_over(frame) is Written.SENT
+        """Write a finished frame that is for this client alone; return whether it is on its way.
+
+        Its bytes are counted here; those of what many are given, by whoever gives it.
+        """
+        if self._hand_over(frame) is Written.GONE:
+            return False
+        self._sent(len(frame))
+        return True
 
     def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
-        """Write a broadcast, or keep it until what was missed before it is written (H3)."""
+        """Write a broadcast, or keep it until what was missed before it is written (H3).
+
+        Return whether the socket has it now (A5).
+        """
         if self.ended:
             return False
-        if delivery.audience is not None:
-            return self.write(frame)
+        if delivery.audience is not None or (self._replay is None and not self._written):
+            return self._hand_over(frame) is Written.SENT
         if self._replay is None:
-            return self._write_once(delivery, frame) if self._written else self.write(frame)
+            return self._write_once(delivery, frame)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
         if self._replay.size > self._outbox.limit:
@@ -100,7 +111,7 @@ class Connection:
         if delivery.offset and self._written.has(delivery):
             return False
         self._written.follow(delivery)
-        return self.write(frame)
+        return self._hand_over(frame) is Written.SENT
 
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
@@ -184,7 +195,7 @@ class Connection:
         """
         if message_id in self._seen:
             return True
-        if self._hand_over(frame) is Written.GONE:
+        if not self.write(frame):
             return False
         self._seen.put(message_id, None)
         return True

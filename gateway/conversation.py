@@ -70,7 +70,12 @@ class Conversation:
         limit = OUTBOX_MESSAGES * largest_message(node.settings)
         outbox = Outbox(transport, request.protocol, limit)
         self._connection = Connection(
-            session, outbox, self._end, node.directs.lapsed, confirms=confirms
+            session,
+            outbox,
+            self._end,
+            node.directs.lapsed,
+            node.metrics.sent_bytes.inc,
+            confirms=confirms,
         )
         self._session = session
         self._performer = Performer(node, self._connection, self._renew, self._end)
@@ -173,13 +178,15 @@ class Conversation:
                 return
 
     async def _receive(self, text: str) -> None:
-        # No character takes more than four bytes, so a short text need not be encoded to be known.
-        if 4 * len(text) > MAX_TEXT_BYTES and len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        self._node.metrics.received_bytes.inc(size)
+        if size > MAX_TEXT_BYTES:
             self._end(_too_big(MAX_TEXT_BYTES))
         else:
             await self._performer.receive(text)
 
     async def _receive_binary(self, frame: bytes) -> None:
+        self._node.metrics.received_bytes.inc(len(frame))
         if len(frame) > (most := self._node.settings.max_binary_bytes):
             self._end(_too_big(most))
         else:
@@ -195,7 +202,7 @@ class Conversation:
             return
         self._ended = error
         self._connection.ended = True
-        self._node.metrics.closes.labels(str(error.close_code)).inc()
+        self._node.metrics.close(error)
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)
             return

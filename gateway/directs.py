@@ -7,6 +7,7 @@ from gateway.handover import Handover, Parcel
 from gateway.metrics import Metrics
 from gateway.uplink import Uplink
 from shared.broker.batching import Packer
+from shared.clock import wall_clock_ms
 from shared.errors import Disconnected, Revoked
 from shared.messages import codec
 from shared.messages.answers import DirectReceipt, Receipt
@@ -166,7 +167,10 @@ class Directs:
         if handover.delivery.target_user in self._returning and handover.delivery.ttl != 0:
             handover.behind, connections = True, []
         frame = direct_frame(handover.delivery) if connections else b""
+        had_reached = handover.reached
         taken = [one.id for one in connections if _takes(one, handover, frame)]
+        if handover.reached and not had_reached:
+            self._metrics.direct_delivery(handover.delivery, wall_clock_ms())
         if taken:
             self._served(handover, taken)
         elif not handover.waiting:
@@ -220,7 +224,9 @@ def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
     if connection.ended:
         return False
     if not _must_confirm(connection, handover.delivery):
-        return connection.write_direct(message_id, frame)
+        taken = connection.write_direct(message_id, frame)
+        handover.reached = handover.reached or taken
+        return taken
     if connection.unconfirmed.has_confirmed(message_id):
         return True
     if connection.unconfirmed.full:
@@ -228,5 +234,5 @@ def _takes(connection: Connection, handover: Handover, frame: bytes) -> bool:
         return False
     handover.waiting.add(connection.id)
     if connection.unconfirmed.add(handover):
-        connection.write(frame)
+        handover.reached = connection.write(frame) or handover.reached
     return False

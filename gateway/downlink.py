@@ -67,7 +67,7 @@ class Downlink:
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
             return
-        self._metrics.batches.labels(topology.ROUTER).inc(bool(items))
+        self._metrics.batch_received(topology.ROUTER, len(items))
         partition = batch.partition
         if not self._is_partition(partition):
             return
@@ -106,7 +106,6 @@ class Downlink:
             step = self._trail.begin("deliver", delivery.message_id, delivery.trace)
             written = self._fanout.to_topic(delivery, partition, asked_at)
             step.end(written=written)
-            self._metrics.topic_deliveries(written)
             if delivery.report_to:
                 receipt = Receipt(delivery.ask, self._node_id, written)
                 self._receipts.add(delivery.report_to, codec.encode(receipt))
@@ -116,13 +115,13 @@ class Downlink:
 
         Those of an earlier term are performed like all others: they are known by their ids.
         """
-        self._metrics.batches.labels(topology.PRESENCE).inc()
         try:
             batch = codec.decode(body, codec.DELIVERY_BATCH)
             deliveries = [codec.decode(bytes(one), codec.DIRECT_DELIVERY) for one in batch.items]
         except codec.Undecodable as error:
             log.warning("bad deliveries", action="ignore", error=str(error))
             deliveries = []
+        self._metrics.batch_received(topology.PRESENCE, len(deliveries))
         if not deliveries:
             acknowledge()
             return

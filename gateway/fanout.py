@@ -8,6 +8,7 @@ from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.core.wire import topic_frame
 from gateway.metrics import Metrics
+from shared.clock import wall_clock_ms
 from shared.messages.deliveries import TopicDelivery
 from shared.recent import Recent
 
@@ -81,9 +82,13 @@ class Fanout:
         if delivery.offset:
             at = asked_at if delivery.replayed else time.monotonic()
             self._given_at.put(delivery.message_id, at)
+        if (spared := self._connections.get(delivery.except_connection)) is not None:
+            wanting.discard(spared)
         frame = topic_frame(delivery)
-        spared = delivery.except_connection
-        return sum(1 for one in wanting if one.id != spared and one.write_topic(delivery, frame))
+        written = sum(one.write_topic(delivery, frame) for one in wanting)
+        given = len(wanting) * len(frame)
+        self._metrics.topic_delivery(delivery.message_id, written, given, wall_clock_ms())
+        return written
 
     def _unless_they_lag(
         self, wanting: set[Connection], delivery: TopicDelivery

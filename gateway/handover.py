@@ -35,6 +35,9 @@ class Handover:
     """Connections that it is held for, or that have not confirmed it."""
 
     settled: bool = False
+    reached: bool = False
+    """Whether it was written to a client here."""
+
     unconfirmed: bool = False
     """Whether a connection that is still there let the time pass."""
 

@@ -242,7 +242,7 @@ class Performer:
 
     def error(self, error: ServiceError, command_id: str | None) -> Reply:
         """Return the reply to a command that has failed."""
-        self._node.metrics.errors.labels(str(error.reply_code)).inc()
+        self._node.metrics.error(error)
         return Reply([frames.error(error, command_id)], failed=True)
 
     def _incident(self, command_id: str | None) -> Reply:

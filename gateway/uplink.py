@@ -45,12 +45,18 @@ REPORT_PART = 200
 class Uplink:
     """The numbered links of this node, one to each partition of the router and of presence."""
 
-    def __init__(self, partitions: int, trail: Trail) -> None:
+    def __init__(self, partitions: int, count_batch: Callable[[int], object], trail: Trail) -> None:
         self.partitions = partitions
         self._trail = trail
-        self._router = [_link(topology.ROUTER, p) for p in range(partitions)]
-        self._presence = [_link(topology.PRESENCE, p) for p in range(partitions)]
+        everywhere = range(partitions)
+        self._router = [_link(topology.ROUTER, p, count_batch) for p in everywhere]
+        self._presence = [_link(topology.PRESENCE, p, count_batch) for p in everywhere]
         self._introductions: dict[str, list[asyncio.Future[None]]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many commands and facts have not left yet."""
+        return sum(link.waiting for link in (*self._router, *self._presence))
 
     async def run(self, life: Callable[[], Awaitable[Life]]) -> None:
         """Send what is submitted, for ever."""
@@ -290,8 +296,9 @@ class Uplink:
         return link.tell(codec.encode(fact))
 
 
-def _link(service: str, partition: int) -> PartitionLink:
-    return PartitionLink(topology.queue_address(topology.commands(service, partition)))
+def _link(service: str, partition: int, count_batch: Callable[[int], object]) -> PartitionLink:
+    commands = topology.queue_address(topology.commands(service, partition))
+    return PartitionLink(commands, count_batch=count_batch)
 
 
 def _parts(items: list[Item]) -> Iterator[tuple[list[Item], bool, bool]]:

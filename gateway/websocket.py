@@ -42,13 +42,20 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         offer = _checked_offer(request, node)
         identity = node.verifier.verify(offer.token or "")
     except Unauthorized as error:
+        node.metrics.refusal(error)
         if offer.token is None or "Origin" not in request.headers:
             return refusal(error)
         return await _upgrade_and_close(request, _socket(offer, node), error)
     except ServiceError as error:
+        node.metrics.refusal(error)
         return refusal(error)
     socket = _socket(offer, node)
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except web.HTTPException as error:
+        node.metrics.refusal(error)
+        raise
+    node.metrics.accepts.inc()
     if request.transport is not None:
         confirms = request.query.get("acks") == "1"
         conversation = Conversation(

@@ -18,9 +18,12 @@ async def serve(
     settings: Settings, registry: CollectorRegistry, trail: Trail
 ) -> AsyncIterator[Service]:
     """Start the presence service."""
-    service = make_presence(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
+    broker = RabbitMQBroker(settings.amqp_url)
+    service = make_presence(settings, broker, registry, trail)
     async with background(service.run()) as running:
-        yield Service(lambda: service.ready, running, inspections=inspections(service.replica))
+        yield Service(
+            lambda: service.ready, running, broker, inspections=inspections(service.replica)
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Wires the presence service: one replica that serves or stands by for every user partition."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from presence_service.announcer import Announcer
 from presence_service.commands import PresenceOwner
@@ -11,7 +12,10 @@ from presence_service.core.mailbox import Limits
 from presence_service.undelivered import Undelivered
 from shared.broker import topology
 from shared.broker.ports import Broker
+from shared.ownership.counts import Counts
+from shared.ownership.gauges import watch
 from shared.ownership.replica import Replica
+from shared.process.metrics import gauge
 from shared.settings import Settings
 from shared.trail import Trail
 
@@ -46,17 +50,27 @@ def make_presence(
         per_sender=settings.mailbox_per_sender,
     )
     announcer = Announcer(settings.partitions)
-    undelivered = Undelivered(settings.partitions)
+    counts = Counts(topology.PRESENCE, registry)
+    undelivered = Undelivered(settings.partitions, counts)
     replica = Replica(
         broker,
         topology.PRESENCE,
         settings.node_id,
         settings.partitions,
         lambda leases: PresenceOwner(leases, limits),
+        counts,
         trail,
         announce=announcer.announce,
         beside=undelivered.run,
     )
-    owned = Gauge("realtime_presence_partitions", "Partitions served here", registry=registry)
-    owned.set_function(lambda: replica.owned)
+    watch(registry, replica)
+    for name, text, count in (
+        ("users", "Users who are online", lambda owner: len(owner.directory.people)),
+        ("mailbox_messages", "Messages in mailboxes", lambda owner: len(owner.mailboxes)),
+    ):
+        gauge(registry, f"realtime_presence_{name}", text, _total(replica, count))
     return PresenceService(replica, announcer)
+
+
+def _total(replica: Replica, count: Callable[[PresenceOwner], int]) -> Callable[[], int]:
+    return lambda: sum(map(count, replica.owners(PresenceOwner)))

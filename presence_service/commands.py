@@ -66,7 +66,7 @@ class PresenceOwner(AdministeredOwner):
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
-    ) -> None:
+    ) -> str:
         """Carry out one command or fact of a sender; see ``Owner``."""
         self._now_ms = now_ms
         command = codec.decode(envelope, codec.PRESENCE_COMMAND)
@@ -87,6 +87,7 @@ class PresenceOwner(AdministeredOwner):
                 self._show(command, now_ms)
             case _:
                 self._look_again(sender, command, now_ms)
+        return command.message_id if isinstance(command, RouteDirectMessage) else ""
 
     def _look_again(
         self,

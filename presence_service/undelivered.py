@@ -10,6 +10,7 @@ from shared.broker.ports import Arrived, Channel, raise_when_lost
 from shared.messages import codec
 from shared.messages.deliveries import Dismissal, SettleAsked
 from shared.messages.envelopes import CommandBatch, DirectMessageUndelivered, Numbered, Settled
+from shared.ownership.counts import Counts
 from shared.ownership.replica import Life
 from shared.partitions import partition_of
 
@@ -23,8 +24,9 @@ class Undelivered:
     come twice, and is known by its message id.
     """
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, counts: Counts) -> None:
         self._partitions = partitions
+        self._counts = counts
         self.moved = 0
 
     async def run(self, life: Life) -> None:
@@ -52,6 +54,7 @@ class Undelivered:
             log.warning("bad deliveries", action="poison", error=str(error))
             to = topology.queue_address(topology.POISON)
             await channel.publish(arrived.body, to, persistent=True)
+            self._counts.poisoned.inc()
             return
         for delivery in deliveries:
             command: DirectMessageUndelivered | Settled

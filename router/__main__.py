@@ -18,9 +18,10 @@ async def serve(
     settings: Settings, registry: CollectorRegistry, trail: Trail
 ) -> AsyncIterator[Service]:
     """Start the router."""
-    replica = make_router(settings, RabbitMQBroker(settings.amqp_url), registry, trail)
+    broker = RabbitMQBroker(settings.amqp_url)
+    replica = make_router(settings, broker, registry, trail)
     async with background(replica.run()) as running:
-        yield Service(lambda: replica.ready, running, inspections=inspections(replica))
+        yield Service(lambda: replica.ready, running, broker, inspections=inspections(replica))
 
 
 if __name__ == "__main__":

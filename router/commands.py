@@ -121,7 +121,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
-    ) -> None:
+    ) -> str:
         """Carry out one command or fact of a sender; see ``Owner``."""
         command = codec.decode(envelope, codec.ROUTER_COMMAND)
         repeat = self._is_repeat(sender, number)
@@ -145,6 +145,7 @@ class RouterOwner(PartitionOwner[Unanswered]):
                     sender.node_id, command.patterns, first=command.first, last=command.last
                 )
                 self._effects.marks.add(inbox_of(sender))
+        return command.message_id if isinstance(command, RouteBroadcast) else ""
 
     def _ask(
         self,

@@ -42,6 +42,7 @@ async def serve(
         yield Service(
             lambda: routing.ready and presence.ready and node.membership.ready and worker.ready,
             running,
+            broker,
             pages=admin_pages(node),
             inspections={
                 **_named("gateway", gateway.inspection.inspections(node)),

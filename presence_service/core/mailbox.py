@@ -71,6 +71,7 @@ class Mailboxes:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._count = 0
         self._weight = 0
         self._weights: Counter[str] = Counter()
         """By sender."""
@@ -97,6 +98,7 @@ class Mailboxes:
         self._leaving.get(entry.target_user, set()).discard(entry.message_id)
         if entry.message_id not in box.entries:
             box.put(entry)
+            self._count += 1
             self._weight += weight_of(entry)
             self._weights[entry.from_user] += weight_of(entry)
 
@@ -154,7 +156,7 @@ class Mailboxes:
 
     def __len__(self) -> int:
         """Count the messages that wait."""
-        return sum(len(box.entries) for box in self._boxes.values())
+        return self._count
 
     def _fresh(self, user_id: str, now_ms: int) -> Mailbox:
         """Return a user's mailbox without what has expired; a new one is not kept yet."""
@@ -166,6 +168,7 @@ class Mailboxes:
 
     def _remove(self, box: Mailbox, message_id: str) -> None:
         entry = box.remove(message_id)
+        self._count -= 1
         self._weight -= weight_of(entry)
         self._weights[entry.from_user] -= weight_of(entry)
         if not self._weights[entry.from_user]:

@@ -80,17 +80,30 @@ class Submission:
 class PartitionLink:
     """The numbered way to one partition: one batch in flight, sent again until it is confirmed.
 
-    The owner recognises a repeat by its number, so sending again is always safe.
+    The owner recognises a repeat by its number, so sending again is always safe. ``count_batch`` is
+    told how many envelopes each batch has.
     """
 
-    def __init__(self, address: Address, limit: int = 10_000) -> None:
+    def __init__(
+        self,
+        address: Address,
+        limit: int = 10_000,
+        *,
+        count_batch: Callable[[int], object] = lambda size: None,
+    ) -> None:
         self._address = address
         self._limit = limit
+        self._count_batch = count_batch
         self._waiting: deque[Submission] = deque()
         self._size = 0
         self._some = asyncio.Event()
         self._last_number = 0
         self._tells = False
+
+    @property
+    def waiting(self) -> int:
+        """How many envelopes are in line, those in flight not counted."""
+        return len(self._waiting)
 
     @property
     def full(self) -> bool:
@@ -156,6 +169,7 @@ class PartitionLink:
             sender = (await life()).sender
             if not (batch := self._next_batch()):
                 continue  # the facts that were in line have been discarded
+            self._count_batch(len(batch))
             items = [Numbered(one.number or 0, Raw(one.envelope)) for one in batch]
             while not await self._sent(await life(), sender, items):  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(RETRY_SECONDS)

@@ -17,6 +17,16 @@ class MemoryBroker:
         self._queues: dict[str, MemoryQueue] = {}
         self._connections: list[MemoryConnection] = []
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether any connection is open; see the port."""
+        return bool(self._connections)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether any of them is blocked; see the port."""
+        return any(connection.is_blocked for connection in self._connections)
+
     async def connect(self, name: str) -> "MemoryConnection":
         """Open a connection; see the port."""
         connection = MemoryConnection(self, name)

@@ -199,6 +199,14 @@ class Connection(Protocol):
 class Broker(Protocol):
     """Where connections come from."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether any connection that came from here is open."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether any of them is blocked."""
+
     async def connect(self, name: str) -> Connection:
         """Open a plain connection that never re-opens itself; ``name`` is for the operator.
 

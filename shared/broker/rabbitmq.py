@@ -55,6 +55,17 @@ class RabbitMQBroker:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._connections: list[RabbitMQConnection] = []
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether any connection is open; see the port."""
+        return bool(self._open())
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether any of them is blocked; see the port."""
+        return any(connection.is_blocked for connection in self._open())
 
     async def connect(self, name: str) -> "RabbitMQConnection":
         """Open a connection that never re-opens itself; see the port."""
@@ -62,7 +73,12 @@ class RabbitMQBroker:
             self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
         )
         with _border():
-            return RabbitMQConnection(await _within(CONNECT_TIMEOUT, connecting))
+            connection = RabbitMQConnection(await _within(CONNECT_TIMEOUT, connecting))
+        self._connections = [*self._open(), connection]
+        return connection
+
+    def _open(self) -> "list[RabbitMQConnection]":
+        return [one for one in self._connections if one.is_open]
 
 
 class RabbitMQConnection:
@@ -76,6 +92,11 @@ class RabbitMQConnection:
         self._blocked = False
         self._watch = asyncio.create_task(self._watch_blocked())
         connection.close_callbacks.add(self.lose)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still come of it."""
+        return not self._gone.is_set()
 
     @property
     def is_blocked(self) -> bool:

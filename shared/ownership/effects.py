@@ -94,8 +94,11 @@ class Owner(Protocol):
 
     def perform(
         self, sender: Sender, answers: str, number: int, envelope: bytes, now_ms: int
-    ) -> None:
+    ) -> str:
         """Carry out one command or fact of a sender; ``number`` is 0 if it does not count.
+
+        Returns:
+            the id that was minted for the message in it; empty if there is none.
 
         Raises:
             Undecodable: it is none; nothing was changed.

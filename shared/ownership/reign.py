@@ -18,10 +18,12 @@ from msgspec import Raw
 from shared.broker import topology
 from shared.broker.batching import chunks
 from shared.broker.ports import Address, Arrived, Channel
+from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.deliveries import DeliveryBatch
 from shared.messages.envelopes import CommandBatch, RouteBroadcast, Sender
+from shared.ownership.counts import Counts
 from shared.ownership.effects import Effects, Owner, Traced
 from shared.ownership.log import Log
 from shared.ownership.news import News
@@ -50,6 +52,7 @@ class Reign:
         records: Log,
         news: News,
         announce: Announce,
+        counts: Counts,
         trail: Trail,
     ) -> None:
         self.partition = partition
@@ -61,6 +64,7 @@ class Reign:
         self._log = records
         self._news = news
         self._announce = announce
+        self._counts = counts
         self._trail = trail
         self._began_at = self._checkpoint_at = time.monotonic()
         self._sequences: Counter[Address] = Counter()
@@ -122,15 +126,20 @@ class Reign:
             self._news.heard(batch.sender)
         now_ms = self._news.now_ms()
         self.performed += len(batch.items)
+        oldest = ""
         for item in batch.items:
             envelope = bytes(item.envelope)
             try:
-                self.owner.perform(batch.sender, batch.answers, item.number, envelope, now_ms)
+                minted = self.owner.perform(
+                    batch.sender, batch.answers, item.number, envelope, now_ms
+                )
+                oldest = oldest or minted
             except codec.Undecodable as error:
                 await self._poison(envelope, error)
             except Exception as error:  # one envelope's fault must not end the partition
                 log.exception("fault", action="poison", partition=self.partition)
                 await self._poison(envelope, error)
+        self._counts.batch(len(batch.items), oldest, wall_clock_ms())
 
     def node_ended(self, sender: Sender, *, clean: bool) -> None:
         """Have the owner forget what a life held that is over."""
@@ -265,3 +274,4 @@ class Reign:
             )
         except (Unroutable, Refused) as refusal:
             raise BrokerUnavailable("The poison queue is full") from refusal
+        self._counts.poisoned.inc()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from ulid import ULID
@@ -14,6 +14,7 @@ from shared.cancellation import heed_cancellation
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Sender
+from shared.ownership.counts import Counts
 from shared.ownership.leases import Change
 from shared.ownership.news import News, Place
 from shared.ownership.reign import Announce, announce_nothing
@@ -37,6 +38,7 @@ class Life:
     answers: str = ""
 
 
+Kind = TypeVar("Kind")
 Beside = Callable[[Life], Coroutine[Any, Any, None]]
 """What else a replica does during one life of its connection."""
 
@@ -55,6 +57,7 @@ class Replica:
         node_id: str,
         partitions: int,
         make_owner: MakeOwner,
+        counts: Counts,
         trail: Trail,
         *,
         announce: Announce = announce_nothing,
@@ -68,7 +71,8 @@ class Replica:
         self._trail = trail
         self._beside = beside
         self._seats = [
-            Seat(service, partition, make_owner, announce, trail) for partition in range(partitions)
+            Seat(service, partition, make_owner, announce, counts, trail)
+            for partition in range(partitions)
         ]
         self._news: News | None = None
         self._presently: Life | None = None
@@ -89,6 +93,24 @@ class Replica:
     def owned(self) -> int:
         """How many partitions it serves now."""
         return len(self._terms())
+
+    @property
+    def waiting(self) -> int:
+        """How many batches it was handed by the broker and has not begun."""
+        return sum(seat.waiting for seat in self._seats)
+
+    @property
+    def logs_refused(self) -> int:
+        """How many partitions it could not serve for their logs, and nobody else serves."""
+        peers = self._news.peers if self._news is not None else None
+        return sum(
+            seat.log_refused and not (peers and peers.serve(seat.partition)) for seat in self._seats
+        )
+
+    def owners(self, kind: type[Kind]) -> list[Kind]:
+        """Return what serves its partitions; ``kind`` is this service's."""
+        owners = [seat.reign.owner for seat in self._seats if seat.reign]
+        return [one for one in owners if isinstance(one, kind)]
 
     @property
     def nodes(self) -> int:

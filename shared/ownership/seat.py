@@ -12,6 +12,7 @@ from shared.broker.ports import Arrived, Channel, Connection
 from shared.cancellation import heed_cancellation
 from shared.errors import BrokerUnavailable
 from shared.messages.envelopes import Sender
+from shared.ownership.counts import Counts
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Leases
 from shared.ownership.log import Log, TermTaken, Unreadable
@@ -56,6 +57,7 @@ class Seat:
         partition: int,
         make_owner: MakeOwner,
         announce: Announce,
+        counts: Counts,
         trail: Trail,
     ) -> None:
         self.partition = partition
@@ -63,9 +65,13 @@ class Seat:
         self.consumes = False
         """Whether RabbitMQ may make it the active one."""
 
+        self.log_refused = False
+        """Whether the log could not be used when this replica was to reign last."""
+
         self._service = service
         self._make_owner = make_owner
         self._announce = announce
+        self._counts = counts
         self._trail = trail
         self._arrivals: Arrivals = asyncio.Queue()
         self._due = False
@@ -76,6 +82,11 @@ class Seat:
     def performed(self) -> int:
         """How many commands and facts it has carried out."""
         return self._performed + (self.reign.performed if self.reign else 0)
+
+    @property
+    def waiting(self) -> int:
+        """How many batches it was handed and has not begun."""
+        return self._arrivals.qsize() - self._due if self.consumes else 0
 
     def remind(self) -> None:
         """Have the reign do what has become due."""
@@ -101,6 +112,7 @@ class Seat:
             except TermTaken as error:
                 self._term_taken = error.term
             except Unreadable:
+                self.log_refused = True
                 await asyncio.sleep(UNREADABLE_SECONDS)  # each try wears out the commands that wait
             except BrokerUnavailable as error:
                 log.debug("reign over", action="rejoin", partition=self.partition, error=str(error))
@@ -132,13 +144,24 @@ class Seat:
         owner = self._make_owner(news.leases)
         heard = max(news.peers.highest_term(self.partition), self._term_taken)
         await records.begin(heard, owner.replay)
-        return Reign(self.partition, owner, channel, records, news, self._announce, self._trail)
+        self.log_refused = False
+        return Reign(
+            self.partition,
+            owner,
+            channel,
+            records,
+            news,
+            self._announce,
+            self._counts,
+            self._trail,
+        )
 
     async def _reign(
         self, connection: Connection, news: News, reign: Reign, arrived: Arrived
     ) -> None:
         self.reign = reign
         older_ms = reign.begin()
+        self._counts.takeovers.inc()
         log.debug("reign begins", action="reign", partition=self.partition, term=reign.term)
         filling = asyncio.ensure_future(self._fill(reign, older_ms))
         try:

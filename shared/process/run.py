@@ -14,8 +14,10 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from shared.broker.ports import Broker
 from shared.process import logs
 from shared.process.admin import Pages, admin_server
+from shared.process.metrics import measured
 from shared.process.monitor import Inspections, monitor
 from shared.process.tracing import tracing
 from shared.settings import Settings, WrongSettings, load, unknown
@@ -34,6 +36,7 @@ class Service:
     running: "asyncio.Future[None]"
     """Never ends unless the service fails."""
 
+    broker: Broker
     pages: Pages | None = None
     """What it adds to the admin port."""
 
@@ -81,7 +84,10 @@ async def _main(serve: Serve, settings: Settings, trail: Trail) -> None:
             return service.ready() and not stop.is_set()
 
         with monitor(settings, loop, service.inspections):
-            async with admin_server(settings, registry, ready, service.pages):
+            async with (
+                measured(registry, service.broker),
+                admin_server(settings, registry, ready, service.pages),
+            ):
                 await _until(stop, service.running)
                 log.info("stopping", action="stop")
                 if service.drain is not None:

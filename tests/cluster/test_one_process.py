@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -34,7 +35,7 @@ class Started:
     async def until_ready(self) -> None:
         """Read on until it has said that it listens and that it is ready, in whatever order."""
         assert self.process.stdout is not None
-        missing = {"action=report", "admin port"}  # the admin port is opened after the clients'
+        missing = {"action=report", " url=http"}  # the admin port is opened after the clients'
         async with asyncio.timeout(START_SECONDS):
             while missing:
                 line = (await self.process.stdout.readline()).decode()
@@ -101,6 +102,18 @@ async def test_ctrl_c_stops_it_cleanly_and_a_second_one_does_not_disturb_the_fir
                 os.killpg(second.process.pid, 0)
         async with clients((first.url, "alice")) as [alice]:
             assert (await alice.broadcast("a.b", 1))["status"] == "delivered"
+
+
+async def test_its_metrics_are_those_of_the_process_and_of_all_services() -> None:
+    async with make_run() as started:
+        admin = [one for line in started.lines for one in re.findall(r"url=(http://\S+)", line)]
+        assert len(admin) == 1, started.lines
+        page = await asyncio.to_thread(urlopen, f"{admin[0]}/metrics")
+        names = re.findall(r"^# TYPE (\w+)", page.read().decode(), re.MULTILINE)
+    assert len(names) == len(set(names))
+    found = {"_".join(name.split("_")[:2]) for name in names if not name.startswith("process_")}
+    services = {f"realtime_{one}" for one in ("gateway", "router", "presence", "worker")}
+    assert found == services | {"realtime_build", "realtime_broker", "realtime_event"}
 
 
 async def test_it_prints_a_token_that_works() -> None:

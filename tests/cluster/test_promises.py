@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from realtime_client import Client, connect
+from shared.release import RELEASE
 from standalone.local_cluster import LocalCluster
 from standalone.tokens import development_token
 from tests.support.broker import Troubled
@@ -131,3 +132,15 @@ async def test_nodes_without_interest_get_no_delivery_at_all(
                 assert (ack["status"], ack["recipients"]) == ("delivered", 1)
             await eventually(lambda: batches()[0] > before[0], 5, "deliveries are counted")
             assert batches()[1:] == before[1:]
+
+
+async def test_every_process_tells_that_it_is_connected_and_what_it_takes(
+    cluster: LocalCluster,
+) -> None:
+    for service in cluster.services:
+        series = service.ask("/metrics")
+        assert metric(series, "realtime_broker_connected") == 1
+        assert metric(series, "realtime_broker_blocked") == 0
+        assert metric(series, f'realtime_build_info{{version="{RELEASE}"}}') == 1
+        assert metric(series, "realtime_event_loop_lag_seconds_count") > 0
+        assert metric(series, "process_resident_memory_bytes") > 0

@@ -333,7 +333,7 @@ async def test_a_command_whose_asker_has_gone_with_its_gateway_is_done_with(plac
         place.server.broker.cut("extensions one")
         await until(lambda: not worker.ready, "it has noticed")
         await alice.ask("X-Echo", {})
-        done = worker._outcomes.labels("done")._value.get()
+        done = worker._outcomes["done"]._value.get()
     assert done == 2
 
 

@@ -1,7 +1,7 @@
 """What shared/broker/ports.py promises of channels and connections that are gone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -93,3 +93,27 @@ async def test_losing_a_channel_is_not_losing_the_connection(broker: Bench) -> N
     await second.declare(broker.queue(EXCLUSIVE))
     assert not lost.done()
     lost.cancel()
+
+
+async def lose_one(_: Bench, connection: Connection) -> None:
+    await connection.close()
+
+
+async def lose_all(broker: Bench, _: Connection) -> None:
+    broker.cut()
+
+
+@pytest.mark.parametrize("lose", [lose_one, lose_all])
+async def test_a_broker_is_connected_until_the_last_of_its_connections_is_gone(
+    broker: Bench, lose: Callable[[Bench, Connection], Awaitable[None]]
+) -> None:
+    assert not broker.broker.is_connected
+    first, second = await broker.connect(), await broker.connect()
+    assert broker.broker.is_connected
+    assert not broker.broker.is_blocked
+
+    await first.close()
+    assert broker.broker.is_connected
+    await lose(broker, second)
+    await soon(second.lost())
+    assert not broker.broker.is_connected

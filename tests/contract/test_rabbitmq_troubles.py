@@ -143,9 +143,11 @@ async def test_a_channel_whose_queue_is_deleted_is_lost(rabbitmq_url: str, kind:
 async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
     rabbitmq: Troubled, queue: Queue
 ) -> None:
-    connection = await RabbitMQBroker(rabbitmq.url).connect("test")
+    broker = RabbitMQBroker(rabbitmq.url)
+    connection = await broker.connect("test")
     channel = await connection.channel()
     await channel.declare(queue)
+    assert not broker.is_blocked
 
     rabbitmq.ctl("set_vm_memory_high_watermark", "0.000001")
     with pytest.raises(BrokerUnavailable):  # it learns of the alarm with its first publish
@@ -154,11 +156,13 @@ async def test_while_the_broker_is_short_of_memory_publish_fails_at_once(
     with pytest.raises(BrokerUnavailable):
         await channel.publish(b"two", to(queue))
     assert time.monotonic() - started < 0.1
+    assert broker.is_blocked
 
     rabbitmq.ctl("set_vm_memory_high_watermark", "0.8")
     async with asyncio.timeout(PATIENCE_SECONDS):
         while connection.is_blocked:  # noqa: ASYNC110 (nothing to await: it is polled)
             await asyncio.sleep(0.05)
+    assert not broker.is_blocked
     await channel.publish(b"three", to(queue))
     await connection.close()
 

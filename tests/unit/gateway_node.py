@@ -48,6 +48,7 @@ class Client:
         connection_id: str,
         user_id: str,
         lapse: Callable[[Connection, Handover], None],
+        sent: Callable[[int], object],
         *,
         welcomed: bool = True,
         confirms: bool = False,
@@ -69,6 +70,7 @@ class Client:
             self,  # type: ignore[arg-type]
             self.ended.append,
             lapse,
+            sent,
             confirms=confirms,
         )
         self.connection.welcomed = welcomed
@@ -139,7 +141,7 @@ class GatewayNode:
         """The parcels of direct messages that the broker need not keep, by their sequence."""
 
         self.registry = CollectorRegistry()
-        metrics = Metrics(self.registry, lambda: 0)
+        metrics = self.metrics = Metrics(self.registry)
         self.fanout = Fanout(self.subscriptions, self.connections, metrics)
         uplink: Any = self.uplink
         self.trail = Trail("gateway", node_id, time.time_ns)
@@ -169,7 +171,12 @@ class GatewayNode:
     ) -> Client:
         """Have a client connect that is subscribed since a moment."""
         client = Client(
-            connection_id, user_id, self.directs.lapsed, welcomed=welcomed, confirms=confirms
+            connection_id,
+            user_id,
+            self.directs.lapsed,
+            self.metrics.sent_bytes.inc,
+            welcomed=welcomed,
+            confirms=confirms,
         )
         self.connections.add(client.connection)
         self.subscriptions.add(client.connection, patterns)

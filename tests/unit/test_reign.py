@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from prometheus_client import CollectorRegistry
 
 from presence_service.commands import PresenceOwner
 from presence_service.core.mailbox import Limits
@@ -33,6 +34,7 @@ from shared.messages.envelopes import (
 )
 from shared.messages.news import Heartbeat
 from shared.ownership import log as log_module
+from shared.ownership.counts import Counts
 from shared.ownership.effects import Owner
 from shared.ownership.leases import Change
 from shared.ownership.log import Log
@@ -76,6 +78,7 @@ class Realm:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.inbox, self.answers = Post(), Post()
+        self.counts = Counts("router", CollectorRegistry())
         self._numbers = 0
         self.trail = Trail("router", "r1", time.time_ns)
 
@@ -115,7 +118,7 @@ class Realm:
             owner = RouterOwner(news.leases, NAMESPACES)
         records = Log(connection, channel, "router", 0)
         await records.begin(0, owner.replay)
-        reign = Reign(0, owner, channel, records, news, announce_nothing, self.trail)
+        reign = Reign(0, owner, channel, records, news, announce_nothing, self.counts, self.trail)
         reigns.append(reign)
         if (older_ms := reign.begin()) is not None:
             await reign.fill(older_ms)

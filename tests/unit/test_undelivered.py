@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Raw
+from prometheus_client import CollectorRegistry
 
 from presence_service.undelivered import Undelivered
 from shared.broker import topology
@@ -13,6 +14,7 @@ from shared.broker.ports import Arrived
 from shared.messages import codec
 from shared.messages.deliveries import DeliveryBatch, SettleAsked
 from shared.messages.envelopes import Settled
+from shared.ownership.counts import Counts
 from tests.unit.builders import life
 
 
@@ -25,7 +27,9 @@ async def test_a_question_that_no_gateway_took_is_answered_to_the_partition_that
         await channel.declare(queue)
     await channel.consume(commands.name, arrivals.put_nowait)
     replica: Any = SimpleNamespace(connection=connection, sender=life("replica"))
-    moving = asyncio.create_task(Undelivered(16).run(replica))
+    moving = asyncio.create_task(
+        Undelivered(16, Counts("presence", CollectorRegistry())).run(replica)
+    )
     question = Raw(codec.encode(SettleAsked("", "n1")))
 
     await channel.publish(
