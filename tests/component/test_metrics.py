@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -28,6 +29,7 @@ CONSTANT = {
 }
 """What is there from the start, whatever happens."""
 
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 UNITS = ("_seconds", "_bytes", "_items")
 LABELS_OF_OURS = {
     "code",
@@ -117,6 +119,12 @@ async def test_a_process_tells_what_runs_and_what_it_takes(metrics: Metrics) -> 
     assert series[f'realtime_build_info{{version="{RELEASE}"}}'] == 1
     families = await metrics.families()
     assert all(families[name].samples[0].value > 0 for name in CONSTANT)
+
+
+async def test_operations_md_tells_of_each_metric_and_of_no_other(metrics: Metrics) -> None:
+    told = set(re.findall(r"`(realtime_[a-z_]+?)(?:_total)?(?:{\w+})?`", OPERATIONS.read_text()))
+    there = set(await metrics.families())
+    assert told == {name for name in there if name not in CONSTANT} | {"realtime_build_info"}
 
 
 # ---- names ---------------------------------------------------------------------------------------

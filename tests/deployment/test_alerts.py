@@ -12,6 +12,7 @@ from gateway.app import make_node
 from presence_service.app import make_presence
 from router.app import make_router
 from shared.broker.memory import MemoryBroker
+from shared.process.metrics import measured
 from shared.settings import Settings, load
 from shared.trail import Trail
 from tests.compose.stack import ROOT
@@ -20,28 +21,28 @@ ALERTS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_tex
 RULES: list[dict[str, Any]] = ALERTS["groups"][0]["rules"]
 
 
-def exported() -> CollectorRegistry:
+async def exported() -> CollectorRegistry:
     """Return what gateway, router and presence service export before anything has happened."""
     registry, broker = CollectorRegistry(), MemoryBroker()
     settings = load({}, mode="development", jwt_secret="x" * 32)
     trail = Trail("realtime", settings.node_id, time.time_ns)
     for make in (make_node, make_router, make_presence):
         make(settings, broker, registry, trail)  # type: ignore[operator] # of three kinds
-    return registry
+    async with measured(registry, broker):
+        return registry
 
 
-def metrics() -> set[str]:
+async def metrics() -> set[str]:
     """Return the names of all that is exported."""
-    found = set()
-    for one in exported().collect():
-        found.add(f"{one.name}_total" if one.type == "counter" else one.name)
-    return found
+    suffixes = {"counter": "_total", "histogram": "_bucket"}
+    registry = await exported()
+    return {one.name + suffixes.get(one.type, "") for one in registry.collect()}
 
 
 async def test_every_metric_of_an_alert_is_exported() -> None:
     asked = {name for rule in RULES for name in re.findall(r"realtime_\w+", rule["expr"])}
     assert asked
-    assert asked <= metrics()
+    assert asked <= await metrics()
 
 
 async def test_the_metric_that_gateways_are_scaled_by_is_exported_and_known_to_the_adapter() -> (
@@ -51,7 +52,7 @@ async def test_the_metric_that_gateways_are_scaled_by_is_exported_and_known_to_t
     [patch] = yaml.safe_load((component / "by-connections.yaml").read_text())
     [rule] = yaml.safe_load((component / "adapter-rules.yaml").read_text())["rules"]["custom"]
     name = patch["value"]["pods"]["metric"]["name"]
-    assert name in metrics()
+    assert name in await metrics()
     assert rule["name"] == {"as": name}
     assert rule["seriesQuery"].startswith(f"{name}{{")
 
@@ -59,7 +60,7 @@ async def test_the_metric_that_gateways_are_scaled_by_is_exported_and_known_to_t
 async def test_what_an_alert_asks_for_by_code_is_counted_from_zero() -> None:
     """``increase`` sees nothing of a series whose first value is the first event."""
     asked = {one for rule in RULES for one in re.findall(r'(\w+){code="(\d+)"}', rule["expr"])}
-    registry = exported()
+    registry = await exported()
     counted = {one: registry.get_sample_value(one[0], {"code": one[1]}) for one in asked}
     assert counted
     assert counted == dict.fromkeys(asked, 0)

@@ -123,6 +123,22 @@ def fresh_link(**bounds: int) -> PartitionLink:
     return link
 
 
+async def test_each_batch_is_counted_once_however_often_it_is_sent() -> None:
+    counted: list[int] = []
+    link, broker = PartitionLink(PARTITION, count_batch=counted.append), FakeLife()
+    async with running(link, lambda: broker):
+        link.submit(word("a"))
+        await settled()
+        link.submit(word("b"))
+        link.submit(word("c"))
+        assert (counted, link.waiting) == ([1], 2)
+
+        await broker.confirm(BrokerUnavailable())
+        assert (counted, link.waiting) == ([1], 2)
+        await broker.confirm()
+        assert (counted, link.waiting) == ([1, 2], 0)
+
+
 async def test_the_first_goes_at_once_and_the_rest_while_it_waits_go_together():
     link, broker = fresh_link(), FakeLife()
     async with running(link, lambda: broker):

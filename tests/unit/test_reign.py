@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
+from ulid import ULID
 
 from presence_service.commands import PresenceOwner
 from presence_service.core.mailbox import Limits
 from router.commands import RouterOwner
 from router.core.namespaces import Namespaces
 from router.core.retention import Retention
+from shared import clock
 from shared.broker import topology
 from shared.broker.memory import MemoryBroker
 from shared.broker.ports import Arrived, Queue, QueueKind
@@ -78,7 +81,8 @@ class Realm:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.inbox, self.answers = Post(), Post()
-        self.counts = Counts("router", CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.counts = Counts("router", self.registry)
         self._numbers = 0
         self.trail = Trail("router", "r1", time.time_ns)
 
@@ -407,3 +411,36 @@ async def test_a_node_may_end_while_a_checkpoint_is_made(
     successor = await realm.begins(PresenceOwner)
     assert isinstance(successor.owner, PresenceOwner)
     assert successor.owner.directory.people == {}
+
+
+# ---- what is counted -----------------------------------------------------------------------------
+
+
+def sample(realm: Realm, name: str) -> float | None:
+    return realm.registry.get_sample_value(f"realtime_router_{name}")
+
+
+async def test_what_is_carried_out_is_counted_and_measured_by_batch_and_age(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time_ns=lambda: 1_002_500 * 1_000_000))
+    reign = await realm.begins()
+    first, second = (f"broadcast_{ULID.from_timestamp(at)}" for at in (1000.0, 1001.0))
+
+    await realm.sends(reign, WANTS_A, broadcast(first), broadcast(second))
+    await realm.sends(reign)  # wakes a partition, and is no work
+    await realm.sends(reign, WANTS_A)
+
+    assert sample(realm, "performed_total") == reign.performed == 4
+    assert (sample(realm, "batch_items_count"), sample(realm, "batch_items_sum")) == (2, 4)
+    ages = sample(realm, "command_age_seconds_count"), sample(realm, "command_age_seconds_sum")
+    assert ages == (1, 2.5)  # the oldest of each batch that has any
+
+
+async def test_what_is_poisoned_is_counted_once_the_broker_has_it(realm: Realm) -> None:
+    await Post().reads(realm.broker, topology.POISON)
+    reign = await realm.begins()
+
+    await realm.sends(reign, ["?"])
+
+    assert sample(realm, "poisoned_total") == 1
