@@ -1,22 +1,23 @@
 """One stack for all tests of containers."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.compose.stack import ROOT, Stack
+from tests.compose.stack import Stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Everything of the compose file, healthy; its secrets are this process's, too."""
-    running = Stack()
-    try:
-        running.up()
-        with pytest.MonkeyPatch.context() as environment:
-            secret = (ROOT / "secrets" / "jwt_secret").read_text().strip()
-            environment.setenv("REALTIME_JWT_SECRET", secret)
-            environment.setenv("REALTIME_JWT_ISSUER", "realtime")
+    with TemporaryDirectory(prefix="realtime-test-") as clone, pytest.MonkeyPatch.context() as own:
+        running = Stack(Path(clone))
+        try:
+            running.up()
+            own.setenv("REALTIME_JWT_SECRET", running.secret("jwt_secret"))
+            own.setenv("REALTIME_JWT_ISSUER", "realtime")
             yield running
-    finally:
-        running.down()
+        finally:
+            running.down()

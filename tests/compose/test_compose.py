@@ -4,9 +4,9 @@ import asyncio
 import json
 import random
 import secrets
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -19,7 +19,7 @@ from tests.chaos.checker import check
 from tests.chaos.clients import Habits
 from tests.chaos.history import FaultBegan, FaultEnded
 from tests.chaos.recorder import Recorder
-from tests.compose.stack import ROOT, Stack, fetch
+from tests.compose.stack import CLUSTER, DM, PUB, SUB, Stack, fetch
 from tests.support.cluster import Hearing, eventually
 
 pytestmark = pytest.mark.containers
@@ -81,9 +81,15 @@ async def load(stack: Stack) -> AsyncIterator[Recorder]:
 
 def cluster(stack: Stack) -> dict[str, Any]:
     """Ask as a back end who is in the cluster."""
-    key = (ROOT / "secrets" / "api_keys").read_text().strip()
-    state: dict[str, Any] = fetch(f"{stack.api}/cluster", key)
+    state: dict[str, Any] = fetch(f"{stack.api}/cluster", stack.secret("api_keys"))
     return state
+
+
+def closed(stack: Stack, since: datetime) -> list[tuple[str, str]]:
+    """Return user and node of each connection that has ended since, as the logs tell."""
+    logs = f"docker compose logs --no-log-prefix --since {since.isoformat()} gateway"
+    lines = [json.loads(line) for line in stack.type(logs).splitlines()]
+    return [(line["user"], line["node"]) for line in lines if line["action"] == "close"]
 
 
 async def test_people_talk_across_two_gateways_through_the_balancer(stack: Stack) -> None:
@@ -98,12 +104,28 @@ async def test_people_talk_across_two_gateways_through_the_balancer(stack: Stack
         hearing.stop()
 
 
-def test_the_command_line_in_a_container_talks_through_the_balancer(stack: Stack) -> None:
-    said = stack.compose(
-        *("exec", "-T", "gateway", "realtime", "pub", "--url", "ws://balancer:8081/ws"),
-        *("--user", "alice", "chat.general", '{"hello": "world"}'),
-    )
-    assert json.loads(said)["status"] == "delivered"
+async def test_the_readmes_lines_listen_at_one_gateway_and_speak_at_another(stack: Stack) -> None:
+    began, key = datetime.now(UTC), stack.secret("api_keys")
+    topic = f"{stack.api}/topics/chat.general/subscribers"
+    with stack.terminal(SUB) as shown:
+        await eventually(lambda: fetch(topic, key)["users"], 20, "bob is subscribed")
+        said = json.loads(stack.type(PUB))
+        assert (said["status"], said["recipients"]) == ("delivered", 1)
+        assert json.loads(stack.type(DM))["status"] == "delivered"
+        heard = [json.loads(next(shown)) for _ in range(2)]
+    assert [(one["type"], one["data"]["payload"]) for one in heard] == [
+        ("Broadcast", {"hello": "world"}),
+        ("DirectMessage", {"just": "for you"}),
+    ]
+    await eventually(lambda: len(closed(stack, began)) == 3, 20, "all three are gone")
+    ended = closed(stack, began)
+    listened, spoke = ({node for who, node in ended if who == one} for one in ("bob", "alice"))
+    assert listened.isdisjoint(spoke)
+
+
+def test_the_readmes_line_shows_every_process(stack: Stack) -> None:
+    shown = [line.split()[1] for line in stack.type(CLUSTER).splitlines()[1:]]
+    assert sorted(shown) == sorted(2 * ["gateway", "router", "presence"])
 
 
 def test_back_ends_reach_the_api_with_a_key(stack: Stack) -> None:
@@ -150,8 +172,8 @@ async def test_a_killed_gateway_costs_nothing_acknowledged(stack: Stack) -> None
         victim = stack.of("gateway")[0]
         host = stack.containers()[victim]["Config"]["Hostname"]
         recorder.note(FaultBegan(recorder.now(), "kill gateway", f"{host}-1"))
-        await asyncio.to_thread(_docker, "kill", victim)
-        await asyncio.to_thread(_docker, "start", victim)
+        await asyncio.to_thread(stack.type, f"docker kill {victim}")
+        await asyncio.to_thread(stack.type, f"docker start {victim}")
         await asyncio.to_thread(stack.scale, 2)
         recorder.note(FaultEnded(recorder.now(), "kill gateway", f"{host}-1", ()))
         await asyncio.sleep(SETTLE_SECONDS)
@@ -160,11 +182,7 @@ async def test_a_killed_gateway_costs_nothing_acknowledged(stack: Stack) -> None
 async def test_a_restart_of_rabbitmq_costs_nothing_acknowledged(stack: Stack) -> None:
     async with load(stack) as recorder:
         recorder.note(FaultBegan(recorder.now(), "restart rabbitmq", "rabbitmq"))
-        await asyncio.to_thread(stack.compose, "restart", "rabbitmq")
+        await asyncio.to_thread(stack.type, "docker compose restart rabbitmq")
         await asyncio.to_thread(stack.scale, 2)
         recorder.note(FaultEnded(recorder.now(), "restart rabbitmq", "rabbitmq", ()))
         await asyncio.sleep(SETTLE_SECONDS)
-
-
-def _docker(*arguments: str) -> None:
-    subprocess.run(["docker", *arguments], check=True, capture_output=True)
