@@ -42,14 +42,38 @@ def test_a_service_runs_its_own_module_without_any_rights(service: str) -> None:
     assert one["command"] == [OURS[service]]
     assert (ROOT / OURS[service] / "__main__.py").exists()
     assert one["user"] == "10001:10001"
-    assert one["read_only"] is True
-    assert one["cap_drop"] == ["ALL"]
-    assert one["security_opt"] == ["no-new-privileges:true"]
     assert one["networks"] == ["inside"]
     assert "ports" not in one
     assert one["depends_on"].items() >= {"rabbitmq": {"condition": "service_healthy"}}.items() or (
         service == "gateway"
     )
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"secrets"}))
+def test_what_keeps_running_is_nobody_may_nothing_writes_nothing_and_has_bounds(
+    service: str,
+) -> None:
+    one = SERVICES[service]
+    assert all(int(each) > 0 for each in one["user"].split(":"))
+    assert one["read_only"] is True
+    assert one["cap_drop"] == ["ALL"]
+    assert "cap_add" not in one
+    assert "privileged" not in one
+    assert one["security_opt"] == ["no-new-privileges:true"]
+    assert one["pids_limit"]
+    assert one["mem_limit"]
+    assert one["logging"]["options"]["max-size"]
+    assert all(each.endswith(":ro") or each.startswith(service) for each in one.get("volumes", []))
+    assert "healthcheck" in one or service in OURS  # which have the image's
+
+
+def test_what_makes_the_secrets_may_only_give_files_to_their_owner() -> None:
+    one = SERVICES["secrets"]
+    assert one["cap_drop"] == ["ALL"]
+    assert set(one["cap_add"]) == {"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+    assert one["read_only"] is True
+    assert one["network_mode"] == "none"
+    assert one["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_only_the_balancers_port_for_clients_is_open_to_other_machines() -> None:
