@@ -26,11 +26,13 @@ def make_secrets(directory: Path, host: str, ca: str | None) -> None:
     """Write to DIRECTORY what is missing of a cluster's secrets; overwrite nothing.
 
     A key for tokens, one for the API of back ends, the URLs under which the services reach
-    RabbitMQ, each as a user of its own, and the definitions that RabbitMQ is to load.
+    RabbitMQ, each as a user of its own, the definitions that RabbitMQ is to load, and the
+    password of Grafana's admin.
     """
     directory.chmod(0o700)
     _write(directory / "jwt_secret", secrets.token_urlsafe(48))
     _write(directory / "api_keys", secrets.token_urlsafe(48))
+    _write(directory / "grafana_admin_password", secrets.token_urlsafe(32))
     names = [f"amqp_url_{service}" for service in PERMISSIONS]
     paths = [directory / name for name in (*names, "rabbitmq_admin_password", "definitions.json")]
     if not any(path.exists() for path in paths):

@@ -1,9 +1,11 @@
 """The compose file, in real containers: what it starts, serves, survives and scales to."""
 
 import asyncio
+import base64
 import json
 import random
 import secrets
+import urllib.parse
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from tests.chaos.clients import Habits
 from tests.chaos.history import FaultBegan, FaultEnded
 from tests.chaos.recorder import Recorder
 from tests.compose.stack import CLUSTER, DM, PUB, SUB, Stack, fetch
+from tests.deployment.test_grafana import DASHBOARD, PANELS, asked
 from tests.support.cluster import Hearing, eventually
 
 pytestmark = pytest.mark.containers
@@ -85,6 +88,15 @@ def cluster(stack: Stack) -> dict[str, Any]:
     return state
 
 
+def query(stack: Stack, expression: str) -> list[Any]:
+    """Ask Prometheus, which must understand."""
+    asked_for = urllib.parse.urlencode({"query": expression})
+    answer = fetch(f"{stack.prometheus}/api/v1/query?{asked_for}")
+    assert answer["status"] == "success", answer
+    result: list[Any] = answer["data"]["result"]
+    return result
+
+
 def closed(stack: Stack, since: datetime) -> list[tuple[str, str]]:
     """Return user and node of each connection that has ended since, as the logs tell."""
     logs = f"docker compose logs --no-log-prefix --since {since.isoformat()} gateway"
@@ -134,6 +146,13 @@ def test_back_ends_reach_the_api_with_a_key(stack: Stack) -> None:
     assert not any(state["unserved"].values()), state
 
 
+def test_all_are_healthy_once_they_are_up(stack: Stack) -> None:
+    state = {name: one["State"] for name, one in stack.containers().items()}
+    assert {name: one["Health"]["Status"] for name, one in state.items()} == dict.fromkeys(
+        state, "healthy"
+    )
+
+
 def test_containers_run_as_nobody_without_rights_and_write_nothing(stack: Stack) -> None:
     for name, one in stack.containers().items():
         status = stack.type(f"docker exec {name} cat /proc/1/status")
@@ -156,6 +175,33 @@ async def test_prometheus_finds_every_process(stack: Stack) -> None:
 
     expected = {"gateway": 2, "router": 2, "presence": 2, "rabbitmq": 1}
     await eventually(lambda: targets() == expected, 60, "all targets are up")
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
+def test_a_panel_of_the_dashboard_shows_something(stack: Stack, panel: dict[str, Any]) -> None:
+    for name in asked(panel) - {"ALERTS"}:  # which are there only while one is raised
+        assert query(stack, f"count({name})"), name
+    for target in panel["targets"]:
+        query(stack, target["expr"].replace("$__rate_interval", "1m"))
+
+
+def test_grafana_shows_the_dashboard_to_its_admin(stack: Stack) -> None:
+    if not stack.has_image("grafana"):
+        pytest.skip("Grafana's image cannot be had")
+    admin = base64.b64encode(f"admin:{stack.secret('grafana_admin_password')}".encode()).decode()
+    found = fetch(f"{stack.grafana}/api/dashboards/uid/{DASHBOARD['uid']}", admin, "Basic")
+    assert found["dashboard"]["title"] == DASHBOARD["title"]
+    health = fetch(f"{stack.grafana}/api/datasources/uid/prometheus/health", admin, "Basic")
+    assert health["status"] == "OK"
+
+
+def test_prometheus_and_the_balancer_find_nothing_wrong_with_their_configurations(
+    stack: Stack,
+) -> None:
+    stack.type(
+        "docker compose exec prometheus promtool check config /etc/prometheus/prometheus.yml"
+    )
+    stack.type("docker compose exec balancer haproxy -c -dW -f /usr/local/etc/haproxy/haproxy.cfg")
 
 
 async def test_gateways_scale_from_two_to_four_and_back_and_nothing_acknowledged_is_lost(

@@ -16,6 +16,7 @@ from standalone.command_line import commands
 FILES = {
     "jwt_secret",
     "api_keys",
+    "grafana_admin_password",
     "rabbitmq_admin_password",
     "definitions.json",
     *(f"amqp_url_{user}" for user in PERMISSIONS),
