@@ -185,6 +185,12 @@ def test_a_panel_of_the_dashboard_shows_something(stack: Stack, panel: dict[str,
         query(stack, target["expr"].replace("$__rate_interval", "1m"))
 
 
+def test_rabbitmq_blocks_publishers_before_its_container_is_killed(stack: Stack) -> None:
+    [name] = stack.of("rabbitmq")
+    [found] = query(stack, "rabbitmq_resident_memory_limit_bytes")
+    assert float(found["value"][1]) < 0.7 * stack.containers()[name]["HostConfig"]["Memory"]
+
+
 def test_grafana_shows_the_dashboard_to_its_admin(stack: Stack) -> None:
     if not stack.has_image("grafana"):
         pytest.skip("Grafana's image cannot be had")
