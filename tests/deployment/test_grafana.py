@@ -46,11 +46,12 @@ def asked(panel: dict[str, Any]) -> set[str]:
     return names
 
 
-def series() -> set[str]:
+async def series() -> set[str]:
     """Return the names of all series that gateway, router and presence service export."""
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    registry = await exported()
     return {
-        one.name + suffix for one in exported().collect() for suffix in suffixes.get(one.type, [""])
+        one.name + suffix for one in registry.collect() for suffix in suffixes.get(one.type, [""])
     }
 
 
@@ -67,7 +68,9 @@ def test_a_panel_says_what_it_shows_and_asks_for_it_in_promql(panel: dict[str, A
 
 async def test_every_metric_of_the_dashboard_is_exported() -> None:
     names = set().union(*map(asked, PANELS))
-    assert {name for name in names if not name.startswith("rabbitmq_")} <= series() | PROMETHEUS
+    assert {
+        name for name in names if not name.startswith("rabbitmq_")
+    } <= await series() | PROMETHEUS
 
 
 def test_panels_have_ids_and_places_of_their_own() -> None:
