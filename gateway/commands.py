@@ -208,16 +208,18 @@ class Commands:
             BrokerUnavailable: nothing was sent.
         """
         self._node.membership.require_ready()
-        step = self._node.trail.originate("command", attempt.message_id, command.metadata)
-        command.trace = step.trace
         sent = attempt.sent
         waits_in_line = sent is not None and sent.number is None
-        if not waits_in_line and not self._node.answers.pending(attempt.message_id):
-            try:
-                attempt.sent = submit(sent.number if sent is not None else None)
-            except BrokerUnavailable:
-                step.end(outcome="refused")
-                raise
+        under_way = waits_in_line or self._node.answers.pending(attempt.message_id)
+        if attempt.step is not None and under_way:
+            return attempt.step
+        step = self._node.trail.originate("command", attempt.message_id, command.metadata)
+        attempt.step, command.trace = step, step.trace
+        try:
+            attempt.sent = submit(sent.number if sent is not None else None)
+        except BrokerUnavailable:
+            step.end(outcome="refused")
+            raise
         return step
 
     # ---- presence --------------------------------------------------------------------------------

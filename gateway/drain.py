@@ -42,7 +42,9 @@ class Drain:
         await self._stop_listening()
         await self._send_away(window)
         deadline = time.monotonic() + LAST_SECONDS
-        while len(connections) and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded
+        while len(connections) and time.monotonic() < deadline:
+            for connection in connections:  # whose upgrade was under way
+                connection.end(_going_away(spread_ms(window)))
             await asyncio.sleep(POLL_SECONDS)
         await self._node.membership.leave()
         log.info("drained", action="drain", connections=len(connections))
@@ -55,8 +57,6 @@ class Drain:
             early = began + number * apart - time.monotonic()
             if early > 0:
                 await asyncio.sleep(early)
-            connection.end(_going_away(within_ms))
-        for connection in self._node.connections:  # whose upgrade was under way
             connection.end(_going_away(within_ms))
 
 

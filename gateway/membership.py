@@ -31,6 +31,7 @@ from shared.messages import codec
 from shared.messages.envelopes import Sender
 from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
 from shared.release import RELEASE
+from shared.telling import tell
 from shared.trail import Trail
 
 log = structlog.get_logger()
@@ -267,8 +268,7 @@ class Membership:
             case Heartbeat():
                 self._answer_terms(news)
             case TrailAsked():
-                told = codec.encode(self._trail.told(news.message_id))
-                self._receipts.add(news.report_to, told)
+                tell(news, self._trail, self._receipts)
 
     def _answer_terms(self, news: Heartbeat) -> None:
         """Report to every reign that has not had our report yet."""

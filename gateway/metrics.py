@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from gateway.core.latency import Latency
 from gateway.core.replies import UNKNOWN
 from shared.broker import topology
-from shared.errors import BadRequest, OriginRefused, ServiceError, Unauthorized
+from shared.errors import BadRequest, GoingAway, OriginRefused, ServiceError, Unauthorized
 from shared.messages.client import LABELS
 from shared.messages.deliveries import DirectDelivery
 from shared.messages.minted import age_seconds
@@ -26,6 +26,7 @@ REASONS: dict[type[Exception], str] = {
     OriginRefused: "origin",
     Unauthorized: "token",
     BadRequest: "request",
+    GoingAway: "draining",
 }
 """Why we refuse an upgrade to a WebSocket."""
 

@@ -14,7 +14,7 @@ from gateway.conversation import (
 from gateway.core.handshake import Offer, origin_allowed, read_offer
 from gateway.node import Node
 from gateway.responses import refusal
-from shared.errors import OriginRefused, ServiceError, Unauthorized
+from shared.errors import GoingAway, OriginRefused, ServiceError, Unauthorized
 from shared.messages import frames
 
 # It would log the subprotocols that a client offers, and with them its token.
@@ -38,6 +38,8 @@ NODE = web.AppKey("node", Node)
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve ``/ws``: check the request, complete the upgrade, converse until the close."""
     node = request.app[NODE]
+    if node.membership.draining:  # over a connection that was kept alive
+        return _refused(GoingAway(), node)
     try:
         offer = _checked_offer(request, node)
         identity = node.verifier.verify(offer.token or "")
@@ -47,8 +49,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             return refusal(error)
         return await _upgrade_and_close(request, _socket(offer, node), error)
     except ServiceError as error:
-        node.metrics.refusal(error)
-        return refusal(error)
+        return _refused(error, node)
     socket = _socket(offer, node)
     try:
         await socket.prepare(request)
@@ -63,6 +64,14 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         )
         await conversation.run()
     return socket
+
+
+def _refused(error: ServiceError, node: Node) -> web.Response:
+    node.metrics.refusal(error)
+    response = refusal(error)
+    if isinstance(error, GoingAway):
+        response.force_close()
+    return response
 
 
 def _checked_offer(request: web.Request, node: Node) -> Offer:

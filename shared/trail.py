@@ -13,6 +13,9 @@ from shared.messages.answers import StepTold, TrailTold
 REMEMBERED_STEPS = 30_000
 """Of all messages together; some 12 MB."""
 
+TOLD_STEPS = 100
+"""Of one message, by one process."""
+
 Details: TypeAlias = dict[str, str | int]
 """What there is to say of a step. No payload, no topic and no user: it may leave the cluster."""
 
@@ -32,7 +35,7 @@ class Tracer(Protocol):
     """A tracing system; times are Unix time in nanoseconds."""
 
     def originate(self, step: str, message_id: str, at_ns: int, metadata: bytes) -> Span:
-        """Begin a trace, or the client's own if its metadata names one."""
+        """Begin a trace; linked to the client's own if its metadata names one."""
 
     def resume(self, step: str, message_id: str, at_ns: int, trace: str) -> Span:
         """Begin the next span of a trace."""
@@ -68,6 +71,7 @@ class Step:
         self.details, self.ended_ns = details, self._clock()
         if self._span is not None:
             self._span.end(self.ended_ns, details)
+            self._span = None  # it is large, and the step is remembered for long
 
     def __enter__(self) -> "Step":
         return self
@@ -131,6 +135,6 @@ class Trail:
                     None if step.ended_ns is None else step.ended_ns - step.began_ns,
                     step.details,
                 )
-                for step in self.steps(message_id)
+                for step in self.steps(message_id)[:TOLD_STEPS]
             ],
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.replies import Reply
+from shared.trail import Step
 
 REPEAT_SECONDS = 120.0
 """How long the id of a command is remembered."""
@@ -27,6 +28,9 @@ class Attempt:
     destination: str
     at: float
     sent: Sent | None = None
+    step: Step | None = None
+    """What its outcome ends; see ``Trail``."""
+
     reply: Reply | None = None
     """What ended it, if it succeeded."""
 

@@ -97,9 +97,16 @@ def extension_of_clients(kind: str) -> Queue:
     )
 
 
+def is_news(name: str) -> bool:
+    """Whether this is the name of a queue for news; those of commands and logs are not."""
+    return name.startswith("news.")
+
+
 def trials(name: str) -> tuple[Queue, ...]:
     """Return queues for nothing but a trial: each user of a service may make one of them."""
-    return news(f"trial.{name}"), Queue(f"extension.trial.{name}", QueueKind.EXCLUSIVE)
+    return news(f"trial.{name}", FROM_SERVICES, QUESTIONS), Queue(
+        f"extension.trial.{name}", QueueKind.EXCLUSIVE
+    )
 
 
 POISON = Queue("poison", QueueKind.KEPT, max_length=KEPT_LIMIT)

@@ -3,17 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
 from ulid import ULID
 
 from shared.broker import topology
-from shared.broker.ports import Address, Arrived, Channel
+from shared.broker.batching import Packer
+from shared.broker.ports import Arrived, Channel
 from shared.cancellation import heed_cancellation
 from shared.clock import wall_clock_ms
-from shared.errors import BrokerUnavailable, Refused, Unroutable
+from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import Sender
 from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
@@ -21,6 +21,7 @@ from shared.messages.news import News as AnyNews
 from shared.ownership.leases import Change, Leases
 from shared.ownership.peers import Peers
 from shared.release import RELEASE
+from shared.telling import tell
 from shared.trail import Trail
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class News:
         self._service = service
         self._process = process
         self._trail = trail
+        self._answers = Packer(dropped=lambda _: None)
         self._place = place
         self._apply = apply
         self._beat_returned = beat_returned
@@ -123,6 +125,10 @@ class News:
                 await self._heed(news)
             await self._channel.acknowledge(arrived)
 
+    async def answer(self) -> None:
+        """Answer what is asked, for ever; whoever does not take it waits no longer."""
+        await self._answers.run(self._channel)
+
     async def lost(self) -> None:
         """Return when nothing can be heard any more."""
         await self._channel.lost()
@@ -160,7 +166,7 @@ class News:
                 self.peers.heard(news)
                 return
             case TrailAsked():
-                await self._tell(news)
+                tell(news, self._trail, self._answers)
                 return
         self._apply(change)
 
@@ -171,11 +177,6 @@ class News:
             self.peers.beat_returned()
             self._beat_returned()
         return change
-
-    async def _tell(self, asked: TrailAsked) -> None:
-        told = codec.join([codec.encode(self._trail.told(asked.message_id))])
-        with suppress(Unroutable, Refused):  # whoever asked waits no longer
-            await self._channel.publish(told, Address(queue=asked.report_to))
 
     async def _say(self, news: Heartbeat | LeaseEnded) -> None:
         to = topology.fanout_address(topology.FROM_SERVICES)

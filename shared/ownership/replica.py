@@ -143,6 +143,7 @@ class Replica:
                 group.create_task(raise_when_lost(news))
                 group.create_task(raise_when_lost(publisher))
                 group.create_task(news.listen())
+                group.create_task(news.answer())
                 group.create_task(news.beat())
                 group.create_task(self._tick())
                 group.create_task(self._knock())

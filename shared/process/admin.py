@@ -15,6 +15,9 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 FIRST_PORT = 9081
+CLEANUP_SECONDS = 2.0
+"""For handlers of requests to end, when the process stops."""
+
 MAX_BODY_BYTES = 262_144
 """Of one request, here and on the port for clients."""
 
@@ -44,7 +47,9 @@ async def admin_server(
     app.router.add_get("/metrics", pages.metrics)
     if more is not None:
         more(app)
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=10)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=10, shutdown_timeout=CLEANUP_SECONDS
+    )
     await runner.setup()
     try:
         port = await _listen(runner, settings)

@@ -74,6 +74,8 @@ class OpenTelemetry:
     """Makes spans; see ``Tracer``."""
 
     def __init__(self, service: str, node_id: str) -> None:
+        from opentelemetry import trace  # noqa: PLC0415 - an extra
+        from opentelemetry.context import Context  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
         from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - an extra
@@ -85,30 +87,40 @@ class OpenTelemetry:
             "service.version": RELEASE,
         }
         self.provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
+        self._trace, self._nothing = trace, Context()
         self._tracer = self.provider.get_tracer("realtime", RELEASE)
         self._propagator = tracecontext.TraceContextTextMapPropagator()
 
     def originate(self, step: str, message_id: str, at_ns: int, metadata: bytes) -> Span:
-        """See ``Tracer``. A ``traceparent`` that is no such thing counts for nothing."""
+        """See ``Tracer``. A ``traceparent`` that is no such thing counts for nothing.
+
+        A client's is a link and no parent: else clients would decide which traces are kept.
+        """
         try:
             trace = msgspec.json.decode(b"{%b}" % metadata, type=Traced).traceparent
         except msgspec.DecodeError:
             trace = ""
-        return self._span(step, message_id, at_ns, trace)
+        return self._span(step, message_id, at_ns, link=trace)
 
     def resume(self, step: str, message_id: str, at_ns: int, trace: str) -> Span:
         """See ``Tracer``."""
         return self._span(step, message_id, at_ns, trace)
 
-    def _span(self, step: str, message_id: str, at_ns: int, trace: str) -> Span:
-        context: Context = self._propagator.extract({"traceparent": trace})
+    def _span(
+        self, step: str, message_id: str, at_ns: int, trace: str = "", link: str = ""
+    ) -> Span:
+        linked = self._trace.get_current_span(self._read(link)).get_span_context()
         span = self._tracer.start_span(
             step,
-            context=context,
+            context=self._read(trace),
             attributes={"messaging.message.id": message_id},
+            links=[self._trace.Link(linked)] if linked.is_valid else [],
             start_time=at_ns,
         )
         return Span(span)
+
+    def _read(self, trace: str) -> Context:
+        return self._propagator.extract({"traceparent": trace}, self._nothing)
 
 
 class Span:

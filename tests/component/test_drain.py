@@ -11,7 +11,7 @@ from gateway import drain
 from shared.broker.listening import listen
 from shared.overview import GATEWAY, Overview
 from tests.component.conftest import Start
-from tests.support.embedded import Gate, Place, Talk, until
+from tests.support.embedded import Gate, Place, Talk, token, until
 
 
 async def goodbye(talk: Talk) -> tuple[float, int | None, int]:
@@ -99,3 +99,18 @@ async def test_presence_is_told_once_of_all_who_were_sent_away(start: Start) -> 
     for one in people:
         assert (await goodbye(one))[1] == 1012
     assert carried_out(place) == told
+
+
+async def test_who_comes_over_a_connection_that_was_kept_alive_is_sent_elsewhere(
+    start: Start,
+) -> None:
+    place = await start()
+    async with place.client.session.get(place.client.make_url("/ws")) as refused:
+        assert refused.status == 401
+        await refused.read()
+    await place.server.drain.run(window=0)
+    async with place.client.session.get(
+        place.client.make_url(f"/ws?token={token('alice')}")
+    ) as response:
+        assert response.status == 503
+        assert response.headers["Connection"] == "close"

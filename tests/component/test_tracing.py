@@ -1,5 +1,6 @@
 """One trace from a client's command to the last delivery, as OpenTelemetry gets it."""
 
+import socket
 import sys
 import threading
 import time
@@ -17,9 +18,8 @@ from shared.process.tracing import OpenTelemetry, tracing
 from shared.settings import WrongSettings, load
 from shared.trail import Trail
 from tests.component.conftest import Start
-from tests.component.staging import acknowledging, metadata
+from tests.component.staging import Stall, acknowledging, metadata
 from tests.support.api import BackEnd
-from tests.support.cluster import free_ports
 from tests.support.embedded import Place, token, until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -154,15 +154,18 @@ async def test_messages_of_back_ends_are_traced_too(traces: Traces) -> None:
     trace_of(await traces.complete(answer["message_id"], "command", "send", "route", "deliver"))
 
 
-async def test_a_client_may_go_on_with_a_trace_of_its_own(traces: Traces) -> None:
+async def test_a_client_may_link_a_trace_of_its_own_but_not_decide_for_ours(
+    traces: Traces,
+) -> None:
     alice = await traces.place.connect("alice")
-    mine = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    mine = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
     ack = await alice.broadcast("chat.a", 1, metadata=mine)
     spans = await traces.complete(ack["server_message_id"], "command", "send", "route")
 
-    assert trace_of(spans) == TRACE
-    assert spans[0].parent is not None
-    assert f"{spans[0].parent.span_id:016x}" == SPAN
+    assert trace_of(spans) != TRACE
+    assert spans[0].parent is None
+    [link] = spans[0].links
+    assert f"{link.context.trace_id:032x}-{link.context.span_id:016x}" == f"{TRACE}-{SPAN}"
 
 
 @pytest.mark.parametrize(
@@ -176,17 +179,34 @@ async def test_what_is_no_traceparent_counts_for_nothing(
     spans = await traces.complete(ack["server_message_id"], "command", "send", "route")
 
     assert spans[0].parent is None
+    assert not spans[0].links
 
 
-async def test_a_trace_that_is_not_kept_is_continued_by_nobody(traces: Traces) -> None:
+async def test_a_trace_that_is_not_kept_is_continued_by_nobody(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    tracer, exporter = OpenTelemetry("realtime", "n1"), InMemorySpanExporter()
+    tracer.provider.add_span_processor(SimpleSpanProcessor(exporter))
+    traces = Traces(await start(tracer=tracer), exporter)
     alice, bob = await traces.place.people("alice", "bob")
     await bob.subscribe("chat.a")
-    mine = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
-    ack = await alice.broadcast("chat.a", 1, metadata=mine)
+    ack = await alice.broadcast("chat.a", 1)
     steps = [one.name for one in traces.place.server.trail.steps(ack["server_message_id"])]
 
     assert sorted(steps) == ["command", "deliver", "route", "send"]
-    assert traces.of(ack["server_message_id"]) == []
+    assert traces.finished() == []
+
+
+async def test_a_repeat_that_waits_for_its_outcome_is_no_further_step(traces: Traces) -> None:
+    alice = await traces.place.connect("alice")
+    with Stall("router.commands"):
+        for _ in range(5):
+            await alice.say("Broadcast", {"topic": "chat.a", "payload": 1}, id="b1")
+        await alice.ask("Ping", {})
+    await until(lambda: len(traces.finished()) >= 3, "the outcome")
+
+    assert sorted(names(traces.finished())) == ["command", "route", "send"]
 
 
 async def test_a_command_that_is_not_taken_ends_its_span(
@@ -228,8 +248,10 @@ def test_without_the_extra_the_settings_are_wrong(monkeypatch: pytest.MonkeyPatc
         pass
 
 
-def test_a_collector_that_is_not_there_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
+def test_a_collector_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     monkeypatch.setattr(module, "FLUSH_SECONDS", 0.05)
     before = set(threading.enumerate())
@@ -238,5 +260,6 @@ def test_a_collector_that_is_not_there_holds_up_no_end(monkeypatch: pytest.Monke
     flushing = set(threading.enumerate()) - before
     assert flushing  # it was not waited for
     for thread in flushing:
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
+    silent.close()
