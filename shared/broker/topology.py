@@ -104,9 +104,7 @@ def is_news(name: str) -> bool:
 
 def trials(name: str) -> tuple[Queue, ...]:
     """Return queues for nothing but a trial: each user of a service may make one of them."""
-    return news(f"trial.{name}", FROM_SERVICES, QUESTIONS), Queue(
-        f"extension.trial.{name}", QueueKind.EXCLUSIVE
-    )
+    return news(f"trial.{name}"), Queue(f"extension.trial.{name}", QueueKind.EXCLUSIVE)
 
 
 POISON = Queue("poison", QueueKind.KEPT, max_length=KEPT_LIMIT)
