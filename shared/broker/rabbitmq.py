@@ -17,6 +17,7 @@ from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
     AMQPConnectionError,
     ChannelClosed,
+    ConnectionClosed,
     DeliveryError,
     PublishError,
 )
@@ -124,8 +125,13 @@ class RabbitMQConnection:
     async def close(self) -> None:
         """End it and all its channels. Never raises."""
         self.lose()
+        # Not by ``Connection.close``: cancelled, that waits until the broker has closed, too.
+        transport, self._connection.transport = self._connection.transport, None
+        if transport is None:
+            return
+        closing = transport.connection.close(ConnectionClosed(0, "closed by us"))
         with suppress(Exception), _border():
-            await _within(CLOSE_TIMEOUT, self._connection.close())
+            await _within(CLOSE_TIMEOUT, closing)
 
     async def lost(self) -> None:
         """Return when this connection is gone, for whatever reason."""
