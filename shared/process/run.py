@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 import time
@@ -26,6 +27,12 @@ from shared.trail import Trail
 log = structlog.get_logger()
 
 STOP_SECONDS = 10.0
+TELL_SECONDS = 1.0
+TELLINGS = 5
+"""How often tasks that are left in the end are told to end."""
+
+NOT_ENDED = 3
+"""The exit status of a process that some of its tasks would have kept for ever."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def run(name: str, serve: Serve, **given: Any) -> None:
 
     Log lines bear its name.
 
-    Wrong settings are printed, all at once, and end the process with status 2.
+    Wrong settings are printed, all at once, and end the process with status 2; tasks that do not
+    heed that they are to end, with status 3.
     """
     try:
         settings = load(**given)
@@ -78,7 +86,7 @@ async def _main(serve: Serve, settings: Settings, trail: Trail) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     registry = CollectorRegistry()
-    async with serve(settings, registry, trail) as service:
+    async with nothing_left(), serve(settings, registry, trail) as service:
 
         def ready() -> bool:
             return service.ready() and not stop.is_set()
@@ -92,6 +100,31 @@ async def _main(serve: Serve, settings: Settings, trail: Trail) -> None:
                 log.info("stopping", action="stop")
                 if service.drain is not None:
                     await service.drain()
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """At the end, end all other tasks there are; if some do not heed it, end the process.
+
+    ``asyncio.run`` tells each once, and waits without limit. But a library's task may well wait
+    again in its own ``finally``, for a peer that does not answer.
+    """
+    try:
+        yield
+    finally:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for telling in range(TELLINGS):
+            if not left:
+                break
+            if telling:
+                log.warning("tasks do not end", action="stop", tasks=[repr(one) for one in left])
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=TELL_SECONDS)
+        if left:
+            tasks = [repr(one) for one in left]
+            log.error("ended by force", action="stop", tasks=tasks, exc_info=sys.exception())
+            os._exit(NOT_ENDED)
 
 
 async def _until(stop: asyncio.Event, running: "asyncio.Future[None]") -> None:
