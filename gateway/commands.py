@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
+import structlog
+
 from gateway.answers import RECEIPT_SECONDS
 from gateway.connection import Connection
 from gateway.core.attempts import Attempt, Sent
@@ -16,6 +18,8 @@ from shared.messages import binary, frames
 from shared.messages.envelopes import HistoryAsked, PresenceSet, RouteBroadcast, RouteDirectMessage
 from shared.messages.forms import Form
 from shared.trail import Step
+
+log = structlog.get_logger()
 
 CONFIRM_SECONDS = 4.0
 """For the broker to confirm a fact; a command is answered within 5 s."""
@@ -213,6 +217,13 @@ class Commands:
         under_way = waits_in_line or self._node.answers.pending(attempt.message_id)
         if attempt.step is not None and under_way:
             return attempt.step
+        log.debug(
+            "message",
+            action="send",
+            message_id=attempt.message_id,
+            connection=self._connection.id,
+            user=self._connection.user_id,
+        )
         step = self._node.trail.originate("command", attempt.message_id, command.metadata)
         attempt.step, command.trace = step, step.trace
         try:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
 from msgspec import Raw, json
 from ulid import ULID
 
@@ -27,6 +28,8 @@ from shared.messages.envelopes import HistoryAsked, RouteBroadcast, RouteDirectM
 from shared.messages.forms import Form
 from shared.overview import Overview
 from shared.trail import Step
+
+log = structlog.get_logger()
 
 MAX_PAYLOAD_BYTES = 65_536
 LOOK_SECONDS = 2.2
@@ -190,6 +193,7 @@ class BackEnd:
 
     def _begin(self, command: RouteBroadcast | RouteDirectMessage) -> Step:
         self._node.membership.require_ready()
+        log.debug("message", action="send", message_id=command.message_id, user=command.from_user)
         step = self._node.trail.originate("command", command.message_id, command.metadata)
         command.trace = step.trace
         return step

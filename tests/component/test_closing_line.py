@@ -1,4 +1,4 @@
-"""The one log line that each connection has."""
+"""The one log line that each connection has; and one for each message, at the level of debug."""
 
 from typing import Any
 
@@ -47,3 +47,17 @@ async def test_a_connection_that_the_service_ends_has_one_with_its_code(place: P
         await until(lambda: closings(lines) != [], "the line is there")
     [line] = closings(lines)
     assert (line["code"], line["messages"]) == (4400, 10)
+
+
+async def test_whoever_looks_closely_finds_the_sender_of_a_message(place: Place) -> None:
+    alice = await place.connect("alice")
+    with capture_logs() as lines:
+        ack = await alice.broadcast("chat.a", "a secret")
+        *_, direct = await alice.direct("bob", "a secret")
+    sent = [one for one in lines if one["action"] == "send"]
+    ids = [ack["server_message_id"], direct["data"]["server_message_id"]]
+    assert [one["message_id"] for one in sent] == ids
+    assert {(one["connection"], one["user"], one["log_level"]) for one in sent} == {
+        (alice.id, "alice", "debug")
+    }
+    assert "secret" not in repr(lines)

@@ -5,8 +5,11 @@ from itertools import count
 
 import pytest
 
+from shared.broker.batching import Packer
 from shared.messages.answers import StepTold, TrailTold
-from shared.trail import REMEMBERED_STEPS, Details, Trail
+from shared.messages.news import TrailAsked
+from shared.telling import tell
+from shared.trail import REMEMBERED_STEPS, TOLD_STEPS, Details, Trail
 from standalone.table import trail_table
 
 
@@ -119,6 +122,27 @@ def test_what_comes_without_a_trace_begins_none():
 
     assert tracer.asked == []
     assert step.trace == ""
+
+
+@pytest.mark.parametrize(
+    ("queue", "told"), [("news.trace", True), ("router.commands.0", False), ("", False)]
+)
+def test_only_queues_of_news_are_told(queue: str, told: bool):
+    told_to: dict[str, list[bytes]] = {}
+    answers = Packer(lambda _: None)
+    answers.add = lambda to, envelope: told_to.setdefault(to, []).append(envelope)  # type: ignore[method-assign]
+    tell(TrailAsked("m", queue), Trail("router", "r1", ticking()), answers)
+
+    assert list(told_to) == [queue] * told
+
+
+def test_of_a_message_with_very_many_steps_the_first_are_told():
+    trail = Trail("gateway", "n1", ticking())
+    for _ in range(TOLD_STEPS + 1):
+        trail.begin("deliver", "m", "")
+
+    assert len(trail.told("m").steps) == TOLD_STEPS
+    assert trail.told("m").steps[0].began_ns == 1_000
 
 
 def test_the_table_is_in_the_order_of_time_whoever_tells():
