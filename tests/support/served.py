@@ -1,8 +1,11 @@
 """A service for tests that wait: it runs in a thread of its own."""
 
 import asyncio
+import sys
 import threading
 from typing import Any
+
+import structlog
 
 from tests.support.embedded import EmbeddedServer
 
@@ -16,6 +19,8 @@ class Served:
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> "Served":
+        # What the service logs meanwhile is no part of what a command in this process prints.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
         self._thread.start()
         self._server = self.do(self._make())
         self.do(self._server.start_server())
@@ -34,3 +39,4 @@ class Served:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        structlog.reset_defaults()
