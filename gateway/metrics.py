@@ -11,14 +11,8 @@ from shared.errors import BadRequest, GoingAway, OriginRefused, ServiceError, Un
 from shared.messages.client import LABELS
 from shared.messages.deliveries import DirectDelivery
 from shared.messages.minted import age_seconds
+from shared.process.metrics import AGE_SECONDS, ANSWER_SECONDS, BATCH_ITEMS
 
-COMMAND_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""A command is answered within 5 s (R1); one that waits for its turn may take longer."""
-
-AGE_SECONDS = (*COMMAND_SECONDS, 30, 60)
-"""What a gateway has died with is delivered when its queue has given it up, after 30 s."""
-
-BATCH_ITEMS = (1, 2, 5, 10, 20, 50, 100)
 OTHER = "other"
 """The code of an error that only a worker of an extension can have answered with (X1)."""
 
@@ -63,7 +57,7 @@ class Metrics:
         seconds = histogram(
             "command_seconds",
             "From a message from a client to the last of its reply",
-            COMMAND_SECONDS,
+            ANSWER_SECONDS,
             "type",
         )
         types = (*LABELS, UNKNOWN)

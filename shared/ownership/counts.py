@@ -3,9 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from shared.messages.minted import age_seconds
-
-BATCH_ITEMS = (1, 2, 5, 10, 20, 50, 100)
-AGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+from shared.process.metrics import AGE_SECONDS, BATCH_ITEMS
 
 
 class Counts:

@@ -10,6 +10,13 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, Process
 from shared.broker.ports import Broker
 from shared.release import RELEASE
 
+BATCH_ITEMS = (1, 2, 5, 10, 20, 50, 100)
+ANSWER_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""A command is answered within 5 s (R1); one that waits for its turn may take longer."""
+
+AGE_SECONDS = (*ANSWER_SECONDS, 30, 60)
+"""What a gateway has died with is delivered when its queue has given it up, after 30 s."""
+
 LAG_INTERVAL_SECONDS = 0.25
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
