@@ -32,4 +32,4 @@ async def serve(
 
 
 if __name__ == "__main__":
-    run("gateway", serve)
+    run("gateway", serve, for_clients=True)

@@ -105,7 +105,7 @@ class Settings:
     # ---- Who may do what -------------------------------------------------------------------------
 
     jwt_secret: Annotated[str, SECRET] = ""
-    """Key for HS algorithms, at least 32 bytes; this or the public key is required in production.
+    """Key for HS algorithms, at least 32 bytes; a gateway in production needs it or the public one.
     Default: none; in development one made for this checkout"""
 
     jwt_public_key: str = ""
@@ -116,13 +116,14 @@ class Settings:
     Default: `HS256`, or `RS256` with a public key"""
 
     jwt_issuer: str = ""
-    """What `iss` of a token must be. Required in production."""
+    """What `iss` of a token must be. A gateway in production must have it."""
 
     jwt_audience: str = ""
     """What `aud` must hold; without it tokens with an `aud` are refused."""
 
     allowed_origins: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
-    """Exact origins of pages that may connect, `https://app.example.com`. Required in production.
+    """Exact origins of pages that may connect, `https://app.example.com`. A gateway in production
+    needs some.
     Default: none; in development all of this machine"""
 
     default_permissions: Permissions | None = None
@@ -198,8 +199,12 @@ OF_COMMANDS = frozenset({"REALTIME_URL", "REALTIME_TOKEN", "REALTIME_API_URL", "
 """Read by the commands that talk to a running service."""
 
 
-def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+def load(
+    environ: Mapping[str, str] = os.environ, *, for_clients: bool = True, **given: Any
+) -> Settings:
     """Read the settings; ``given`` ones go before the environment.
+
+    Only who serves clients, ``for_clients``, must know in production whom to believe.
 
     Raises:
         WrongSettings: one line for each problem, naming the variable and what it should be.
@@ -218,6 +223,8 @@ def load(environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
                 problems.append(f"{variable}: {error}")
     settings = _completed(values)
     problems += _contradictions(settings)
+    if for_clients and settings.mode == "production":
+        problems += _missing(settings)
     if problems:
         raise WrongSettings("\n".join(problems))
     return settings
@@ -290,16 +297,20 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"REALTIME_JWT_SECRET: must have at least {MIN_SECRET_BYTES} bytes")
     if any(len(key.encode()) < MIN_SECRET_BYTES for key in settings.api_keys):
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
-    if settings.mode == "production":
-        if not settings.jwt_secret and not settings.jwt_public_key:
-            problems.append("REALTIME_JWT_SECRET: set it or REALTIME_JWT_PUBLIC_KEY in production")
-        if not settings.jwt_issuer:
-            problems.append("REALTIME_JWT_ISSUER: must be set in production")
-        if not settings.allowed_origins:
-            problems.append("REALTIME_ALLOWED_ORIGINS: must be set in production")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
     return problems + _wrong_patterns(settings)
+
+
+def _missing(settings: Settings) -> list[str]:
+    problems = []
+    if not settings.jwt_secret and not settings.jwt_public_key:
+        problems.append("REALTIME_JWT_SECRET: set it or REALTIME_JWT_PUBLIC_KEY in production")
+    if not settings.jwt_issuer:
+        problems.append("REALTIME_JWT_ISSUER: must be set in production")
+    if not settings.allowed_origins:
+        problems.append("REALTIME_ALLOWED_ORIGINS: must be set in production")
+    return problems
 
 
 def _wrong_patterns(settings: Settings) -> list[str]:

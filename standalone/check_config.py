@@ -30,8 +30,15 @@ WRONG = 2
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Lines NAME=value that go before the environment.",
 )
+@click.option(
+    "--service",
+    type=click.Choice(["gateway", "router", "presence", "worker"]),
+    default="gateway",
+    show_default=True,
+    help="Whose settings they are.",
+)
 @click.option("--connect", is_flag=True, help="Also see whether RabbitMQ can be used.")
-def check_config(env_file: Path | None, connect: bool) -> None:
+def check_config(env_file: Path | None, service: str, connect: bool) -> None:
     """Tell all that is wrong with the settings, or what holds, without secrets."""
     environ = dict(os.environ)
     problems: list[str] = []
@@ -40,7 +47,7 @@ def check_config(env_file: Path | None, connect: bool) -> None:
         environ |= more
     warnings = [_stranger(*found) for found in unknown(environ).items()]
     try:
-        settings = load(environ)
+        settings = load(environ, for_clients=service == "gateway")
     except WrongSettings as error:
         problems += str(error).splitlines()
     else:

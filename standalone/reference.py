@@ -34,8 +34,8 @@ Environment variables, read once at the start. `make docs` writes this page from
 - Each can also be given as `<NAME>_FILE`, the path of a file that holds the value; not both. That
   is better for secrets.
 - An empty variable counts as not set. Lists are separated by commas.
-- All processes read all of them and check them alike: a router in production needs the token
-  settings too.
+- All processes read all of them and check them alike. Only a gateway must know in production whose
+  tokens and which origins to believe.
 - Give every process of a cluster the same values, but for host, ports and node id.
 - Wrong settings end a process at once with status 2, and a line for each. A `REALTIME_*` variable
   that is not known is a warning in the log. `realtime check-config` tells both

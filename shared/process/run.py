@@ -58,16 +58,16 @@ Serve = Callable[[Settings, CollectorRegistry, Trail], AbstractAsyncContextManag
 """A context in which a service runs."""
 
 
-def run(name: str, serve: Serve, **given: Any) -> None:
+def run(name: str, serve: Serve, *, for_clients: bool = False, **given: Any) -> None:
     """Run a service until SIGINT or SIGTERM; ``given`` settings go before the environment.
 
-    Log lines bear its name.
+    Log lines bear its name. ``for_clients`` is that of ``load``.
 
     Wrong settings are printed, all at once, and end the process with status 2; tasks that do not
     heed that they are to end, with status 3.
     """
     try:
-        settings = load(**given)
+        settings = load(for_clients=for_clients, **given)
         logs.configure(settings, name)
         for variable, nearest in unknown().items():
             log.warning("unknown setting", action="ignore", variable=variable, nearest=nearest)

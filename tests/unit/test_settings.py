@@ -41,6 +41,13 @@ def test_production_demands_a_key_an_issuer_and_origins():
     ]
 
 
+def test_who_serves_no_clients_needs_neither_key_nor_issuer_nor_origins():
+    found = load({}, for_clients=False)
+
+    assert found.mode == "production"
+    assert not found.jwt_secret
+
+
 def test_development_needs_nothing(monkeypatch):
     monkeypatch.setattr(settings, "development_secret", lambda: SECRET)
 
