@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ EVERYTHING = Permissions(configure=".*", write=".*", read=".*")
 @click.option("--rabbitmq", "host", default="rabbitmq", show_default=True, help="Its host name.")
 @click.option("--ca", help="Path of RabbitMQ's CA certificate in the containers; for TLS.")
 def make_secrets(directory: Path, host: str, ca: str | None) -> None:
-    """Write to DIRECTORY what is missing of a cluster's secrets; overwrite nothing.
+    """Write to DIRECTORY what is missing of a cluster's secrets; overwrite none.
 
     A key for tokens, one for the API of back ends, the URLs under which the services reach
     RabbitMQ, each as a user of its own, the definitions that RabbitMQ is to load, and the
-    password of Grafana's admin.
+    password of Grafana's admin. Only the rights in the definitions are renewed, if this release
+    needs others.
     """
     directory.chmod(0o700)
     _write(directory / "jwt_secret", secrets.token_urlsafe(48))
@@ -46,6 +48,21 @@ def make_secrets(directory: Path, host: str, ca: str | None) -> None:
             f"{', '.join(missing)}: missing, but must fit {', '.join(names)} and the like; "
             "remove all of them, so that they are made anew together"
         )
+    else:
+        _renew_rights(directory / "definitions.json")
+
+
+def _renew_rights(path: Path) -> None:
+    """Let RabbitMQ's users do what this release needs; their passwords stay.
+
+    In place, for a container that has mounted the file would not see another one.
+    """
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rights = _rights(one["name"] for one in document["users"])
+    if document["permissions"] != rights:
+        document["permissions"] = rights
+        path.write_text(f"{json.dumps(document, indent=2)}\n", encoding="utf-8")
+        click.echo(f"renewed the rights in {path}; docs/upgrades.md tells how to grant them")
 
 
 def _url(user: str, password: str, host: str, ca: str | None) -> str:
@@ -56,7 +73,6 @@ def _url(user: str, password: str, host: str, ca: str | None) -> str:
 
 def definitions(passwords: dict[str, str]) -> str:
     """Return RabbitMQ's users with what they may do, as JSON that it can load."""
-    allowed = {**PERMISSIONS, ADMIN: EVERYTHING}
     document: dict[str, Any] = {
         "vhosts": [{"name": VHOST}],
         "users": [
@@ -68,11 +84,14 @@ def definitions(passwords: dict[str, str]) -> str:
             }
             for user, password in passwords.items()
         ],
-        "permissions": [
-            {"user": user, "vhost": VHOST, **asdict(allowed[user])} for user in passwords
-        ],
+        "permissions": _rights(passwords),
     }
     return json.dumps(document, indent=2)
+
+
+def _rights(users: Iterable[str]) -> list[dict[str, str]]:
+    allowed = {**PERMISSIONS, ADMIN: EVERYTHING}
+    return [{"user": user, "vhost": VHOST, **asdict(allowed[user])} for user in users]
 
 
 def _hashed(password: str) -> str:

@@ -33,17 +33,17 @@ def url_as(user: str, rabbitmq: Troubled) -> str:
     return str(url.with_path("/realtime"))
 
 
+def grant(rabbitmq: Troubled) -> None:
+    """Import the definitions as ``rabbitmqctl import_definitions`` does, which needs a file."""
+    text = definitions({user: f"{user}-password" for user in PERMISSIONS})
+    rabbitmq.ctl("eval", f"rabbit_definitions:import_raw(<<{json.dumps(text)}>>).")
+
+
 @pytest.fixture(scope="module")
 def limited(rabbitmq: Troubled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """One process of each service, each as its own user."""
     directory = tmp_path_factory.mktemp("limited")
-    passwords = {user: f"{user}-password" for user in PERMISSIONS}
-    rabbitmq.ctl("add_vhost", "realtime")
-    for one in json.loads(definitions(passwords))["permissions"]:
-        user = one["user"]
-        rabbitmq.ctl("add_user", user, passwords[user])
-        patterns = (one["configure"], one["write"], one["read"])
-        rabbitmq.ctl("set_permissions", "-p", "realtime", user, *patterns)
+    grant(rabbitmq)
     cluster = make_cluster("", directory, gateways=1)
     (directory / "done").touch()
     [port] = cluster.gateway_ports
@@ -108,6 +108,17 @@ async def test_nobody_else_can_read_commands_logs_or_mailboxes(
         channel = await connection.channel()
         with pytest.raises(ChannelClosed, match="ACCESS_REFUSED"):
             await (await channel.get_queue(queue, ensure=False)).get(fail=False)
+
+
+def test_new_rights_are_granted_while_rabbitmq_runs(
+    limited: LocalCluster, rabbitmq: Troubled
+) -> None:
+    assert limited.services
+    rabbitmq.ctl("set_permissions", "-p", "realtime", "operator", "^$", "^$", "^$")
+    grant(rabbitmq)
+    listed = rabbitmq.ctl("list_user_permissions", "--no-table-headers", "operator")
+    may = PERMISSIONS["operator"]
+    assert listed.split() == ["realtime", may.configure, may.write, may.read]
 
 
 def test_the_operators_user_sees_the_cluster(limited: LocalCluster, rabbitmq: Troubled) -> None:

@@ -42,6 +42,18 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
+def test_only_the_rights_are_renewed_if_a_release_needs_others(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "definitions.json"
+    before, inode = path.read_text(), path.stat().st_ino
+    older = json.loads(before)
+    older["permissions"][0]["configure"] = "^(less)$"
+    path.write_text(json.dumps(older))
+    assert make(tmp_path).startswith("renewed the rights in ")
+    assert path.read_text() == before
+    assert path.stat().st_ino == inode
+
+
 def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
     (tmp_path / "jwt_secret").touch()
     assert "jwt_secret: is empty" in make(tmp_path)
