@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 
 from realtime_client import Client, connect
+from shared.broker import topology
+from shared.settings import Settings
 from standalone.tokens import development_token
 from tests.chaos.cast import Cast, Load
 from tests.chaos.checker import check
@@ -173,7 +175,7 @@ async def test_prometheus_finds_every_process(stack: Stack) -> None:
         up = [one["labels"]["job"] for one in active if one["health"] == "up"]
         return {job: up.count(job) for job in up}
 
-    expected = {"gateway": 2, "router": 2, "presence": 2, "rabbitmq": 1}
+    expected = {"gateway": 2, "router": 2, "presence": 2, "rabbitmq": 1, "rabbitmq-queues": 1}
     await eventually(lambda: targets() == expected, 60, "all targets are up")
 
 
@@ -189,6 +191,16 @@ def test_rabbitmq_blocks_publishers_before_its_container_is_killed(stack: Stack)
     [name] = stack.of("rabbitmq")
     [found] = query(stack, "rabbitmq_resident_memory_limit_bytes")
     assert float(found["value"][1]) < 0.7 * stack.containers()[name]["HostConfig"]["Memory"]
+
+
+def test_prometheus_knows_how_full_the_queues_are_that_alerts_ask_for(stack: Stack) -> None:
+    found = {one["metric"]["queue"] for one in query(stack, "rabbitmq_detailed_queue_messages")}
+    commands = {
+        topology.commands(service, partition).name
+        for service in (topology.ROUTER, topology.PRESENCE)
+        for partition in range(Settings().partitions)
+    }
+    assert found == {topology.UNDELIVERED.name, topology.POISON.name, *commands}
 
 
 def test_grafana_shows_the_dashboard_to_its_admin(stack: Stack) -> None:

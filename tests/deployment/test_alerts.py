@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from gateway.app import make_node
 from presence_service.app import make_presence
 from router.app import make_router
+from shared.broker import topology
 from shared.broker.memory import MemoryBroker
 from shared.process.metrics import measured
 from shared.settings import Settings, load
@@ -79,13 +80,37 @@ def test_a_series_with_a_code_is_compared_with_one_that_has_none() -> None:
     assert all("ignoring (code)" in expr for expr in compared)
 
 
+def test_prometheus_keeps_how_full_the_queues_are_that_alerts_ask_for() -> None:
+    deployed = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    [job] = [one for one in deployed["scrape_configs"] if one["job_name"] == "rabbitmq-queues"]
+    [docker] = job["metric_relabel_configs"]
+    monitors = ROOT / "k8s" / "components" / "monitoring" / "service-monitor.yaml"
+    [_, rabbitmq] = yaml.safe_load_all(monitors.read_text())
+    [kubernetes] = rabbitmq["spec"]["endpoints"][1]["metricRelabelings"]
+    names = [topology.commands(topology.PRESENCE, 15).name, topology.UNDELIVERED.name, "poison"]
+    assert docker["regex"] == kubernetes["regex"]
+    assert all(re.fullmatch(docker["regex"], name) for name in names)
+    kept = [
+        (rule["alert"], name)
+        for rule in RULES
+        for queues in re.findall(r'queue=~?"(.*)"', rule["expr"])
+        for name in names
+        if re.fullmatch(queues.replace("\\\\", "\\"), name)
+    ]
+    assert kept == [
+        ("RealtimeQueueUnread", names[0]),
+        ("RealtimeQueueUnread", names[1]),
+        ("RealtimePoisonFills", names[2]),
+    ]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
 def test_an_alert_says_what_it_means_and_where_help_is(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"info", "warning", "critical"}
     told = rule["annotations"]
     assert told["summary"]
     assert told["description"]
-    assert told["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+    assert told["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
 def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:

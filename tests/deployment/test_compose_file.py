@@ -103,7 +103,7 @@ def test_ports_are_those_of_the_settings() -> None:
     ports = {
         one["job_name"]: one["dns_sd_configs"][0]["port"] for one in prometheus["scrape_configs"]
     }
-    assert ports == {**dict.fromkeys(OURS, 9081), "rabbitmq": 15692}
+    assert ports == {**dict.fromkeys(OURS, 9081), "rabbitmq": 15692, "rabbitmq-queues": 15692}
 
 
 def test_the_image_holds_every_package_and_runs_as_nobody() -> None:

@@ -141,9 +141,10 @@ def test_prometheus_scrapes_the_admin_port_of_every_process_ready_or_not(
     manifests: list[Manifest],
 ) -> None:
     services = of_kind(manifests, "Service").values()
-    monitors = of_kind(manifests, "ServiceMonitor").values()
-    assert len(monitors) == len(of_kind(manifests, "PrometheusRule"))  # of the same component
-    for monitor in monitors:
+    monitors = of_kind(manifests, "ServiceMonitor")
+    assert bool(monitors) == bool(of_kind(manifests, "PrometheusRule"))  # of the same component
+    if monitors:
+        monitor = monitors["realtime"]
         [endpoint] = monitor["spec"]["endpoints"]
         assert endpoint["path"] == "/metrics"
         for name, pod in pods(manifests):
@@ -160,3 +161,25 @@ def test_prometheus_scrapes_the_admin_port_of_every_process_ready_or_not(
             assert port["name"] == endpoint["port"]
             [container] = pod["spec"]["containers"]
             assert port["targetPort"] in {one["name"] for one in container["ports"]}
+
+
+def test_prometheus_may_reach_rabbitmq_where_its_operator_has_the_metrics(
+    manifests: list[Manifest],
+) -> None:
+    """A port ``prometheus-tls``, 15691 (rabbitmq.com/kubernetes/operator/operator-monitoring)."""
+    monitors = of_kind(manifests, "ServiceMonitor")
+    clusters = of_kind(manifests, "RabbitmqCluster")
+    if not monitors or not clusters:
+        return
+    monitor, policy = monitors["rabbitmq"], of_kind(manifests, "NetworkPolicy")["rabbitmq"]
+    assert {one["port"] for one in monitor["spec"]["endpoints"]} == {"prometheus-tls"}
+    for one in monitor["spec"]["endpoints"]:
+        assert (
+            one["tlsConfig"]["ca"]["secret"]["name"]
+            == clusters["rabbitmq"]["spec"]["tls"]["caSecretName"]
+        )
+    prometheus = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    }
+    [may] = [one for one in policy["spec"]["ingress"] if one["from"] == [prometheus]]
+    assert ports(may) == {("TCP", 15691)}

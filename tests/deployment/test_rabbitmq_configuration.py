@@ -9,7 +9,12 @@ from tests.deployment.manifests import of_kind
 
 OVERLAYS = ROOT / "k8s" / "overlays"
 CONFIGURATION = (ROOT / "deploy" / "rabbitmq" / "rabbitmq.conf").read_text()
-SHARED = ("heartbeat", "vm_memory_high_watermark.relative", "load_definitions")
+SHARED = (
+    "heartbeat",
+    "vm_memory_high_watermark.relative",
+    "load_definitions",
+    "max_message_size",
+)
 
 
 def settings(configuration: str) -> dict[str, str]:
