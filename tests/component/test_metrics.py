@@ -102,6 +102,16 @@ async def test_metrics_move_when(
     assert not still
 
 
+async def test_the_bytes_of_every_reply_are_counted(metrics: Metrics) -> None:
+    alice = await metrics.place.connect("alice")
+    sent = "realtime_gateway_sent_bytes_total"
+    before = (await metrics.series())[sent]
+    for _ in range(100):
+        await alice.ask("Ping", {})
+    counted = (await metrics.series())[sent] - before
+    assert 100 * 50 < counted < 100 * 500
+
+
 async def test_there_is_no_metric_of_which_nobody_knows_what_makes_it_move(
     metrics: Metrics,
 ) -> None:

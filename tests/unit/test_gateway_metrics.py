@@ -159,6 +159,16 @@ def test_a_direct_message_is_measured_no_earlier_than_its_clients_welcome(node):
     assert ages(node, "direct") == (1, 7)
 
 
+async def test_a_direct_message_that_is_offered_again_is_not_measured_again(node):
+    careless, plain = node.client("c1", confirms=True), node.client("c2")
+    node.direct(direct_delivery(message_id=minted("dm", 7), connection_id="c1"))
+
+    careless.let_time_pass()
+
+    assert [len(one.frames) for one in (careless, plain)] == [1, 1]
+    assert ages(node, "direct") == (1, 7)
+
+
 def test_how_long_a_message_was_in_a_mailbox_is_not_measured(node):
     client = node.client("c1")
 
