@@ -53,7 +53,7 @@ TURNS: dict[type[client.Body], Turn] = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Subscription:
     """One pattern that a connection holds; requests are told apart by their marks."""
 

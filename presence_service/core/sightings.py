@@ -38,19 +38,17 @@ def sighting(
 
 def asked_for(patterns: list[str], directory: Directory) -> Iterator[Person]:
     """Yield the users who are online and whose presence these patterns meet, each once."""
-    split = {pattern: parse_pattern(pattern) for pattern in patterns}
-    wild: Trie[str] = Trie()
-    for pattern, words in split.items():
-        if has_wildcard(words):
-            wild.add(words, pattern)
-    if not len(wild):
+    split = [parse_pattern(pattern) for pattern in patterns]
+    if not any(has_wildcard(words) for words in split):
         for pattern in patterns:
             if (person := directory.seen_on(pattern)) is not None:
                 yield person
         return
+    trie = Trie()
+    for pattern in patterns:
+        trie.add(pattern)
     left = SNAPSHOT_LIMIT
     for person in directory.people.values():
-        topic = presence_topic(person.user_id)
-        if left and (topic in split or wild.match(tuple(topic.split(".")))):
+        if left and trie.match(presence_topic(person.user_id)):
             left -= 1
             yield person

@@ -5,6 +5,7 @@ last word, ``#`` (any number of words, none included).
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from shared.errors import BadRequest
@@ -61,7 +62,7 @@ def _fault(text: str, words: tuple[str, ...]) -> str | None:
     return None
 
 
-def has_wildcard(words: tuple[str, ...]) -> bool:
+def has_wildcard(words: Sequence[str]) -> bool:
     """Whether these words of a pattern cover more than one topic."""
     return ANY_WORDS in words or ONE_WORD in words
 

@@ -1,96 +1,149 @@
-"""A trie of patterns: add values under patterns, find the values that a topic meets."""
+"""A trie of patterns: add patterns, find those that a topic meets."""
 
-from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Sequence
 
-from shared.topics.pattern import ANY_WORDS, ONE_WORD, is_reserved
-
-Value = TypeVar("Value", bound=Hashable)
-Words = tuple[str, ...]
+from shared.topics.pattern import ANY_WORDS, ONE_WORD, has_wildcard, is_reserved
 
 
-class _Node(Generic[Value]):
-    __slots__ = ("children", "values")
+class _Node:
+    """Where the words so far lead, if to several patterns. It has nothing before it needs it."""
+
+    __slots__ = ("any_word", "here", "rest", "words")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[Value]] = {}
-        self.values: set[Value] = set()
+        self.words: dict[str, _Node | str] | None = None
+        """What follows, by the next word: a node, or the only pattern that goes on like this."""
+
+        self.any_word: _Node | str | None = None
+        """What follows ``*``."""
+
+        self.rest: str | None = None
+        """The pattern that ends here with ``#``."""
+
+        self.here: str | None = None
+        """The pattern that ends here otherwise."""
+
+    def next(self, word: str) -> "_Node | str | None":
+        """Return what follows a word of a pattern."""
+        if word == ONE_WORD:
+            return self.any_word
+        return self.words.get(word) if self.words else None
+
+    def put(self, word: str, child: "_Node | str") -> None:
+        """Let something follow a word of a pattern."""
+        if word == ONE_WORD:
+            self.any_word = child
+        else:
+            self.words = self.words or {}
+            self.words[word] = child
+
+    def cut(self, word: str) -> None:
+        """Let nothing follow a word of a pattern any more."""
+        if word == ONE_WORD:
+            self.any_word = None
+        elif self.words:
+            self.words.pop(word, None)
+            self.words = self.words or None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no pattern leads here any more."""
+        return all(one is None for one in (self.words, self.any_word, self.rest, self.here))
 
 
-class Trie(Generic[Value]):
-    """Values under patterns. A value may stand under many patterns, once under each."""
+class Trie:
+    """A set of patterns. One without wildcards needs no node: the topic it meets is itself."""
 
     def __init__(self) -> None:
-        self._root: _Node[Value] = _Node()
+        self._topics: set[str] = set()
+        self._root = _Node()
 
-    def add(self, words: Words, value: Value) -> bool:
-        """Put a value under a pattern; return whether it is the first one there."""
-        node = self._root
-        for word in words:
-            node = node.children.setdefault(word, _Node())
-        first = not node.values
-        node.values.add(value)
-        return first
+    def add(self, pattern: str) -> None:
+        """Add a pattern, which may be there already."""
+        words = pattern.split(".")
+        if has_wildcard(words):
+            _add(self._root, words, 0, pattern)
+        else:
+            self._topics.add(pattern)
 
-    def remove(self, words: Words, value: Value) -> bool:
-        """Take a value away; return whether it was the last one under this pattern."""
-        path = [self._root]
-        for word in words:
-            if (child := path[-1].children.get(word)) is None:
-                return False
-            path.append(child)
-        if value not in path[-1].values:
-            return False
-        path[-1].values.remove(value)
-        last = not path[-1].values
-        for at in range(len(words), 0, -1):
-            if path[at].values or path[at].children:
-                break
-            del path[at - 1].children[words[at - 1]]
-        return last
+    def discard(self, pattern: str) -> None:
+        """Take a pattern away, and the nodes that only it needed, if it is there."""
+        words = pattern.split(".")
+        if has_wildcard(words):
+            _discard(self._root, words, 0, pattern)
+        else:
+            self._topics.discard(pattern)
 
-    def under(self, words: Words) -> set[Value]:
-        """Return the values that stand under this very pattern."""
-        node = self._root
-        for word in words:
-            if (child := node.children.get(word)) is None:
-                return set()
-            node = child
-        return set(node.values)
+    def match(self, topic: str) -> list[str]:
+        """Return every pattern that this concrete topic meets, each once.
 
-    def match(self, topic: Words) -> set[Value]:
-        """Return the values of every pattern that this concrete topic meets.
-
-        A wildcard as the first word does not meet a reserved topic (T4).
+        A wildcard as the first word does not meet a reserved topic (T4). What is looked at is what
+        some pattern reaches with the words so far: never more than there is, however deep a topic.
         """
-        found: set[Value] = set()
-        if is_reserved(topic[0]):
-            if (child := self._root.children.get(topic[0])) is not None:
-                for values in _matches(child, topic, 1):
-                    found |= values
-            return found
-        for values in _matches(self._root, topic, 0):
-            found |= values
+        found = [topic] if topic in self._topics else []
+        words = topic.split(".")
+        nodes = [self._below_reserved() if is_reserved(words[0]) else self._root]
+        for at, word in enumerate(words):
+            children: list[_Node | str] = []
+            for node in nodes:
+                if node.rest is not None:
+                    found.append(node.rest)
+                if node.words is not None and (child := node.words.get(word)) is not None:
+                    children.append(child)
+                if node.any_word is not None:
+                    children.append(node.any_word)
+            nodes = []
+            for child in children:
+                if isinstance(child, _Node):
+                    nodes.append(child)
+                elif _goes_on(child.split("."), words, at + 1):
+                    found.append(child)
+        for node in nodes:
+            found += [one for one in (node.here, node.rest) if one is not None]
         return found
 
-    def __len__(self) -> int:
-        """Count the patterns that hold a value."""
-        return sum(1 for _ in self._nodes(self._root))
-
-    def _nodes(self, node: _Node[Value]) -> Iterator[_Node[Value]]:
-        if node.values:
-            yield node
-        for child in node.children.values():
-            yield from self._nodes(child)
+    def _below_reserved(self) -> _Node:
+        """Return the root without its wildcards."""
+        root = _Node()
+        root.words = self._root.words
+        return root
 
 
-def _matches(node: _Node[Value], words: Words, at: int) -> Iterator[set[Value]]:
-    """Yield the values under every pattern that covers ``words[at:]``."""
-    if (rest := node.children.get(ANY_WORDS)) is not None:
-        yield rest.values  # "#" covers what is left, nothing included
+def _add(node: _Node, words: Sequence[str], at: int, pattern: str) -> None:
+    """Add a pattern to those below a node, to which its first words lead."""
     if at == len(words):
-        yield node.values
-        return
-    for step in (words[at], ONE_WORD):
-        if (child := node.children.get(step)) is not None:
-            yield from _matches(child, words, at + 1)
+        node.here = pattern
+    elif words[at] == ANY_WORDS:
+        node.rest = pattern
+    elif (child := node.next(words[at])) is None or child == pattern:
+        node.put(words[at], pattern)
+    else:
+        if isinstance(child, str):
+            alone, child = child, _Node()
+            _add(child, alone.split("."), at + 1, alone)
+            node.put(words[at], child)
+        _add(child, words, at + 1, pattern)
+
+
+def _discard(node: _Node, words: Sequence[str], at: int, pattern: str) -> None:
+    """Take a pattern away from those below a node."""
+    if at == len(words):
+        node.here = None
+    elif words[at] == ANY_WORDS:
+        node.rest = None
+    elif isinstance(child := node.next(words[at]), _Node):
+        _discard(child, words, at + 1, pattern)
+        if child.is_bare:
+            node.cut(words[at])
+    elif child == pattern:
+        node.cut(words[at])
+
+
+def _goes_on(pattern: list[str], topic: list[str], at: int) -> bool:
+    """Whether a pattern covers what a topic has from a word on."""
+    for place in range(at, len(pattern)):
+        if pattern[place] == ANY_WORDS:
+            return True
+        if place == len(topic) or pattern[place] not in {ONE_WORD, topic[place]}:
+            return False
+    return len(pattern) == len(topic)
