@@ -15,34 +15,35 @@ MAX_TIMER_SECONDS = 30 * 86_400.0
 
 
 class Expiry:
-    """Two timers for one conversation."""
+    """One timer for one conversation: for the warning, then for the end."""
 
     def __init__(self, warn: Callable[[], None], end: Callable[[], None]) -> None:
         self._warn = warn
         self._end = end
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, identity: Identity) -> None:
-        """Set the timers for a token, in place of those of the one before."""
+        """Set the timer for a token, in place of that of the one before."""
         self.forget()
         now = time.time()
         left = identity.expires_at - now
         life = identity.expires_at - (identity.issued_at or now)
         notice = min(NOTICE_SECONDS, max(life, 0.0) / 5)
-        self._later(left - notice, self._warn)
-        self._later(left + LEEWAY_SECONDS, self._end)
+        self._later(left - notice, self._warn_in_time, identity.expires_at)
 
     def forget(self) -> None:
         """Let nothing happen any more."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+    def _warn_in_time(self, expires_at: float) -> None:
+        self._later(expires_at + LEEWAY_SECONDS - time.time(), self._end)
+        self._warn()
+
+    def _later(self, seconds: float, call: Callable[..., None], *given: float) -> None:
         loop = asyncio.get_running_loop()
         if seconds > MAX_TIMER_SECONDS:
             rest = seconds - MAX_TIMER_SECONDS
-            timer = loop.call_later(MAX_TIMER_SECONDS, lambda: self._later(rest, call))
+            self._timer = loop.call_later(MAX_TIMER_SECONDS, self._later, rest, call, *given)
         else:
-            timer = loop.call_later(max(seconds, 0.0), call)
-        self._timers.append(timer)
+            self._timer = loop.call_later(max(seconds, 0.0), call, *given)

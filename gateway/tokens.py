@@ -82,8 +82,12 @@ def _instant(seconds: float | str) -> float:
 def _presence(claim: object) -> bytes:
     if not isinstance(claim, dict):
         raise Unauthorized("The claim presence must be an object", claim="presence")
+    if not claim:
+        return b"{}"
     try:
-        return orjson.dumps(claim)
+        return bytes(
+            memoryview(orjson.dumps(claim))
+        )  # orjson's own bytes hold 4 kB, whatever is in
     except TypeError as error:  # a number or a text that JSON cannot hold exactly
         raise Unauthorized("The claim presence is no plain JSON", claim="presence") from error
 

@@ -1,6 +1,5 @@
 """PURE: replies in the order of their commands (protocol decision R1)."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +55,7 @@ class Lane:
     """Replies to commands of one kind; each waits for those before it."""
 
     def __init__(self) -> None:
-        self._slots: deque[Slot] = deque()
+        self._slots: list[Slot] = []  # few; an empty deque takes 0.6 kB for each connection
 
     def open(self) -> Slot:
         """Take the next place."""
@@ -68,6 +67,6 @@ class Lane:
         slot.reply = reply
         due: list[Reply] = []
         while self._slots and (first := self._slots[0].reply) is not None:
-            self._slots.popleft()
+            del self._slots[0]
             due.append(first)
         return due
