@@ -2,7 +2,7 @@
 
     socket -> conversation.py -> performer.py -> commands.py -> uplink.py   -> broker
                                  core/session.py: what it leads to
-    socket <- outbox.py       <- fanout.py                   <- downlink.py <- broker
+    socket <- outbox.py       <- fanout.py, flushing.py      <- downlink.py <- broker
                               <- directs.py                  <-
                                      |
                core/subscriptions.py, core/connections.py: who wants it

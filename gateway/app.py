@@ -20,6 +20,7 @@ from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.drain import Drain
 from gateway.fanout import Fanout
+from gateway.flushing import Flushing
 from gateway.gauges import watch
 from gateway.membership import Membership
 from gateway.metrics import Metrics
@@ -63,7 +64,15 @@ def make_node(
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics, trail)
     fanout = Fanout(subscriptions, connections, metrics)
     downlink = Downlink(
-        settings.node_id, fanout, directs, answers, uplink, receipts, metrics, trail
+        settings.node_id,
+        fanout,
+        Flushing(fanout.flush),
+        directs,
+        answers,
+        uplink,
+        receipts,
+        metrics,
+        trail,
     )
     membership = Membership(
         broker,

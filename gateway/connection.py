@@ -8,7 +8,7 @@ from gateway.core.session import Session
 from gateway.core.stretches import Stretches
 from gateway.core.wire import text_frame, topic_frame
 from gateway.handover import Handover
-from gateway.outbox import Outbox, Written
+from gateway.outbox import GONE, SENT, Outbox, Written
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.deliveries import TopicDelivery
@@ -28,6 +28,23 @@ class Replay:
     size: int = 0
 
 
+@dataclass(eq=False, slots=True)
+class Gathered:
+    """A broadcast on its way to sockets, with others that go on the same write."""
+
+    delivery: TopicDelivery
+    frame: bytes
+    given: "set[Connection]"
+    """Who wanted it when it came."""
+
+    told: Callable[[int], None]
+    early: "set[Connection]" = field(default_factory=set)
+    """Who has it before the others, for something else had to be written."""
+
+    lacking: int = 0
+    """How many sockets have it not (A5)."""
+
+
 class Connection:
     """A client's socket, with what was already sent on it."""
 
@@ -38,6 +55,7 @@ class Connection:
         end: Callable[[ServiceError], None],
         lapse: "Callable[[Connection, Handover], None]",
         sent: Callable[[int], object],
+        catch_up: "Callable[[Connection], None]",
         *,
         confirms: bool = False,
     ) -> None:
@@ -53,6 +71,10 @@ class Connection:
         """Whether the client confirms direct messages (R2)."""
 
         self.unconfirmed = Unconfirmed(lambda handover: lapse(self, handover))
+        self.plain = True
+        """Whether each broadcast may be written without a look: it is not being closed, and was
+        never replayed anything."""
+
         self.ended = False
         """Whether it is being closed: it is given nothing more, and nothing it asks is taken up."""
 
@@ -63,6 +85,7 @@ class Connection:
         self._outbox = outbox
         self._end = end
         self._sent = sent
+        self._catch_up = catch_up
         self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
         self._written = Stretches()
@@ -84,42 +107,53 @@ class Connection:
 
         Its bytes are counted here; those of what many are given, by whoever gives it.
         """
-        if self._hand_over(frame) is Written.GONE:
+        if self._hand_over(frame) is GONE:
             return False
         self._sent(len(frame))
         return True
 
-    def write_topic(self, delivery: TopicDelivery, frame: bytes) -> bool:
-        """Write a broadcast, or keep it until what was missed before it is written (H3).
+    def put(self, frames: bytes) -> bool:
+        """Write broadcasts without a look; return whether the socket has them now (A5)."""
+        return self._put(frames) is SENT
 
-        Return whether the socket has it now (A5).
-        """
+    def give(self, gathered: list[Gathered]) -> None:
+        """Write of these broadcasts what must come now, and note what the socket has not (A5)."""
+        taken = [one for one in gathered if self.plain or self._takes(one.delivery, one.frame)]
+        if taken and not self.put(b"".join([one.frame for one in taken])):
+            taken = []
+        for one in gathered:
+            one.lacking += one not in taken
+
+    def _takes(self, delivery: TopicDelivery, frame: bytes) -> bool:
+        """Whether a broadcast may be written; while something that was missed comes, later (H3)."""
         if self.ended:
             return False
-        if delivery.audience is not None or (self._replay is None and not self._written):
-            return self._hand_over(frame) is Written.SENT
-        if self._replay is None:
-            return self._write_once(delivery, frame)
+        if self._replay is None or delivery.audience is not None:
+            return delivery.audience is not None or self._follow(delivery)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
         if self._replay.size > self._outbox.limit:
             self.end(SlowConsumer())
         return False
 
-    def _write_once(self, delivery: TopicDelivery, frame: bytes) -> bool:
-        """Write what the client has not: a replay may have overtaken the delivery."""
+    def _follow(self, delivery: TopicDelivery) -> bool:
+        """Note a broadcast; return whether the client has it not, by a replay that overtook it."""
         if delivery.offset and self._written.has(delivery):
             return False
         self._written.follow(delivery)
-        return self._hand_over(frame) is Written.SENT
+        return True
 
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
+        self._catch_up(self)
+        self.plain = False
         self._replay = self._replay or Replay(time.monotonic())
         self._replay.running += 1
 
     def goes_on(self, topic: str, epoch: str, offset: int) -> None:
         """Learn that the client has all of a topic up to here, and gets all that follows."""
+        self._catch_up(self)
+        self.plain = False
         self._written.claim(topic, epoch, offset)
 
     def write_missed(
@@ -155,9 +189,10 @@ class Connection:
         if self._replay.running:
             return
         replay, self._replay = self._replay, None
-        for delivery, frame in replay.later:
-            if wanted(delivery):
-                self._write_once(delivery, frame)
+        later = [frame for one, frame in replay.later if wanted(one) and self._follow(one)]
+        if later:
+            self._hand_over(b"".join(later))
+        self.plain = not self.ended and not self._written
 
     @property
     def lags(self) -> bool:
@@ -174,11 +209,15 @@ class Connection:
         await self._outbox.drained()
 
     def _hand_over(self, frame: bytes) -> Written:
+        self._catch_up(self)
+        return self._put(frame)
+
+    def _put(self, frames: bytes) -> Written:
         try:
-            return self._outbox.write(frame)
+            return self._outbox.write(frames)
         except SlowConsumer as error:
             self.end(error)
-            return Written.GONE
+            return GONE
 
     def reply(self, frames: list[bytes]) -> None:
         """Write JSON messages."""
@@ -207,6 +246,11 @@ class Connection:
     def expect_snapshot(self) -> None:
         """Let a presence snapshot through, up to its limit."""
         self.snapshot_left = SNAPSHOT_LIMIT
+
+    def finish(self) -> None:
+        """Be given nothing more: it is being closed."""
+        self._catch_up(self)
+        self.ended, self.plain = True, False
 
     def end(self, error: ServiceError) -> None:
         """Have this conversation ended, with the error's close code."""

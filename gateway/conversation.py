@@ -75,6 +75,7 @@ class Conversation:
             self._end,
             node.directs.lapsed,
             node.metrics.sent_bytes.inc,
+            node.fanout.catch_up,
             confirms=confirms,
         )
         self._session = session
@@ -201,7 +202,7 @@ class Conversation:
         if self._ended is not None:
             return
         self._ended = error
-        self._connection.ended = True
+        self._connection.finish()
         self._node.metrics.close(error)
         if isinstance(error, SlowConsumer):
             log.info("too slow", action="abort", connection=self._connection.id)

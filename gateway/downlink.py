@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -9,6 +10,7 @@ from gateway.answers import Answers
 from gateway.core.gaps import Gaps
 from gateway.directs import Directs
 from gateway.fanout import Fanout
+from gateway.flushing import Flushing
 from gateway.handover import Parcel
 from gateway.metrics import Metrics
 from gateway.uplink import Uplink
@@ -23,7 +25,7 @@ from shared.messages.deliveries import (
     SubscribersWanted,
     TopicDelivery,
 )
-from shared.trail import Trail
+from shared.trail import Step, Trail
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ class Downlink:
         self,
         node_id: str,
         fanout: Fanout,
+        flushing: Flushing,
         directs: Directs,
         answers: Answers,
         uplink: Uplink,
@@ -44,6 +47,7 @@ class Downlink:
     ) -> None:
         self._node_id = node_id
         self._fanout = fanout
+        self._flushing = flushing
         self._directs = directs
         self._answers = answers
         self._uplink = uplink
@@ -104,11 +108,16 @@ class Downlink:
     def _deliver(self, partition: int, deliveries: list[TopicDelivery], asked_at: float) -> None:
         for delivery in deliveries:
             step = self._trail.begin("deliver", delivery.message_id, delivery.trace)
-            written = self._fanout.to_topic(delivery, partition, asked_at)
-            step.end(written=written)
-            if delivery.report_to:
-                receipt = Receipt(delivery.ask, self._node_id, written)
-                self._receipts.add(delivery.report_to, codec.encode(receipt))
+            written = partial(self._written, delivery, step)
+            self._fanout.to_topic(delivery, partition, asked_at, written)
+        if deliveries:
+            self._flushing.due()
+
+    def _written(self, delivery: TopicDelivery, step: Step, connections: int) -> None:
+        step.end(written=connections)
+        if delivery.report_to:
+            receipt = Receipt(delivery.ask, self._node_id, connections)
+            self._receipts.add(delivery.report_to, codec.encode(receipt))
 
     def direct(self, body: bytes, acknowledge: Callable[[], None]) -> None:
         """Perform a batch of direct deliveries; ``acknowledge`` it when all are settled.

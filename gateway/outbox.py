@@ -37,6 +37,9 @@ class Written(Enum):
     """There is no socket any more."""
 
 
+SENT, HELD, GONE = Written  # an attribute of the class takes longer to find
+
+
 class Outbox:
     """Finished frames in, bytes on the wire, order kept. Nothing here waits.
 
@@ -56,15 +59,17 @@ class Outbox:
         """
         transport = self._transport
         if transport.is_closing():
-            return Written.GONE
+            return GONE
         held = transport.get_write_buffer_size()
         if held and held + len(frames) > self.limit:
             raise SlowConsumer
         try:
             transport.write(frames)
         except RuntimeError:  # uvloop, after an abort
-            return Written.GONE
-        return Written.HELD if self._protocol.writing_paused else Written.SENT
+            return GONE
+        if not transport.get_write_buffer_size():
+            return SENT
+        return HELD if self._protocol.writing_paused else SENT
 
     async def drained(self) -> None:
         """Wait until the client has read most of what was written.

@@ -49,11 +49,13 @@ class Client:
         user_id: str,
         lapse: Callable[[Connection, Handover], None],
         sent: Callable[[int], object],
+        catch_up: Callable[[Connection], None],
         *,
         welcomed: bool = True,
         confirms: bool = False,
     ) -> None:
         self.frames: list[bytes] = []
+        self.writes = 0
         self.ended: list[ServiceError] = []
         self.slow = False
         """It reads slowly: what is written waits in the transport."""
@@ -71,6 +73,7 @@ class Client:
             self.ended.append,
             lapse,
             sent,
+            catch_up,
             confirms=confirms,
         )
         self.connection.welcomed = welcomed
@@ -83,7 +86,8 @@ class Client:
             raise SlowConsumer
         if self.gone:
             return Written.GONE
-        self.frames.append(frame)
+        self.frames += split(frame)
+        self.writes += bool(frame)
         return Written.HELD if self.slow else Written.SENT
 
     def let_time_pass(self) -> None:
@@ -95,6 +99,19 @@ class Client:
     def heard(self) -> list[Any]:
         """The JSON messages it was written, one to a frame."""
         return [json.loads(frame[frame.index(b"{") :]) for frame in self.frames]
+
+
+def split(frames: bytes) -> list[bytes]:
+    """Return the frames that are written in one, each for itself (RFC 6455 section 5.2)."""
+    found = []
+    while frames:
+        size, start = frames[1], 2
+        if size in {126, 127}:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(frames[2:start], "big")
+        found.append(frames[: start + size])
+        frames = frames[start + size :]
+    return found
 
 
 class FakeUplink:
@@ -151,6 +168,7 @@ class GatewayNode:
         self.downlink = Downlink(
             node_id,
             self.fanout,
+            SimpleNamespace(due=self.fanout.flush),  # type: ignore[arg-type]
             self.directs,
             self.answers,
             uplink,
@@ -175,6 +193,7 @@ class GatewayNode:
             user_id,
             self.directs.lapsed,
             self.metrics.sent_bytes.inc,
+            self.fanout.catch_up,
             welcomed=welcomed,
             confirms=confirms,
         )
@@ -206,6 +225,14 @@ class GatewayNode:
         sequence = self._next("topics", partition, term, 1 + skipped)
         items = [Raw(codec.encode(one)) for one in deliveries]
         self.downlink.inbox(codec.encode(DeliveryBatch(partition, term, sequence, serial, items)))
+
+    def to_topic(self, delivery: TopicDelivery, partition: int = 0, asked_at: float = 0.0) -> int:
+        """Have a broadcast given and written at once; return what is told of it."""
+        told: list[int] = []
+        self.fanout.to_topic(delivery, partition, asked_at, told.append)
+        self.fanout.flush()
+        [written] = told
+        return written
 
     def direct(
         self, *deliveries: DirectDelivery | SettleAsked, term: int = 1, partition: int = 0

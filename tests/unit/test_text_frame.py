@@ -68,7 +68,7 @@ def test_what_the_socket_takes_counts_as_written(wire):
 
 
 def test_what_a_slow_reader_holds_back_is_the_transports_until_it_reads_on(wire):
-    wire.writing_paused = True
+    wire.writing_paused, wire.held = True, 500
 
     assert Outbox(wire, wire, LIMIT).write(b"frame") is Written.HELD
     assert wire.written == [b"frame"]
