@@ -17,9 +17,12 @@ RUN /opt/realtime/bin/pip install --no-cache-dir --no-compile ".${EXTRAS}"
 
 FROM python:3.13-slim
 COPY --from=build /opt/realtime /opt/realtime
+# Memory in huge pages: docs/operations.md.
 ENV PATH=/opt/realtime/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    PYTHONMALLOC=malloc \
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
     REALTIME_ADMIN_HOST=0.0.0.0 \
     REALTIME_ADMIN_PORT=9081 \
     REALTIME_LOG_JSON=true
