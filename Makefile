@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help run cluster test check chaos soak compose-test docs format clean
+.PHONY: help run cluster test check chaos soak compose-test bench bench-full bench-peers docs format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,10 @@ help: ## Show what there is
 .venv/tools/installed: .ci/tools.txt .venv/installed
 	test -x .venv/tools/bin/python || $(PYTHON) -m venv .venv/tools
 	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 run: .venv/installed ## All services in one process, nothing else needed: ws://localhost:8081/ws
@@ -51,6 +55,15 @@ soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on t
 
 compose-test: .venv/installed-test ## The compose file in real containers: up, talk, scale, kill, restart, down
 	.venv/bin/pytest -q -m containers tests/compose
+
+bench: .venv/installed-bench ## What it costs: fan-out, all at once, idle, latency; into benchmarks/RESULTS.md
+	.venv/bin/python -m benchmarks
+
+bench-full: .venv/installed-bench ## All that the benchmark measures
+	.venv/bin/python -m benchmarks all
+
+bench-peers: .venv/installed-bench ## Beside what one would pick instead, of what can be installed
+	.venv/bin/python -m benchmarks peers
 
 docs: .venv/installed-test ## Write the documents that are made from the code
 	.venv/bin/realtime openapi > docs/openapi.json

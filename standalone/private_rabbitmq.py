@@ -58,6 +58,13 @@ class PrivateRabbitMQ:
         self._beam: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """The process id of the running node."""
+        if self._beam is None:
+            raise RuntimeError("RabbitMQ does not run")
+        return self._beam.pid
+
+    @property
     def url(self) -> str:
         """Where clients connect."""
         return f"amqp://guest:guest@{_LOOPBACK}:{self._port}/"
@@ -68,7 +75,7 @@ class PrivateRabbitMQ:
         return f"private{self._port}@localhost"
 
     def _choose_ports(self) -> None:
-        self._port, self.distribution_port, self.epmd_port = (_free_port() for _ in range(3))
+        self._port, self.distribution_port, self.epmd_port = (free_port() for _ in range(3))
         self._environment = self._make_environment()
 
     @property
@@ -244,7 +251,8 @@ def _server() -> Path | None:
     return Path(found).resolve() if found else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on loopback that nothing uses, below those of outgoing connections."""
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe, suppress(OSError):

@@ -1,0 +1,1 @@
+"""The native programs of the benchmark: the load, and the physical limit."""
