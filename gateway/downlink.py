@@ -107,6 +107,9 @@ class Downlink:
 
     def _deliver(self, partition: int, deliveries: list[TopicDelivery], asked_at: float) -> None:
         for delivery in deliveries:
+            if (before := self._fanout.repeated(delivery, partition)) is not None:
+                self._report(delivery, before)
+                continue
             step = self._trail.begin("deliver", delivery.message_id, delivery.trace)
             written = partial(self._written, delivery, step)
             self._fanout.to_topic(delivery, partition, asked_at, written)
@@ -115,6 +118,9 @@ class Downlink:
 
     def _written(self, delivery: TopicDelivery, step: Step, connections: int) -> None:
         step.end(written=connections)
+        self._report(delivery, connections)
+
+    def _report(self, delivery: TopicDelivery, connections: int) -> None:
         if delivery.report_to:
             receipt = Receipt(delivery.ask, self._node_id, connections)
             self._receipts.add(delivery.report_to, codec.encode(receipt))

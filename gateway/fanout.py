@@ -54,19 +54,25 @@ class Fanout:
     ) -> None:
         """Give a broadcast to all who want it; ``told`` to how many, once it is written.
 
-        If it comes again, for it was missed, then only to those who wanted it at ``asked_at``.
-
-        A repeat, known by its number, is given to nobody and told with the first count.
+        If it comes again, for it was missed, then only to those who wanted it at ``asked_at``. That
+        it is no repeat is the caller's business.
         """
-        source = (delivery.process, partition)
-        if delivery.known or delivery.number <= self._last_numbers.get(source, 0):
-            self.flush()
-            told(self._counts.get(delivery.message_id, 0))
-            return
-        self._last_numbers.put(source, delivery.number)
+        self._last_numbers.put((delivery.process, partition), delivery.number)
         self._gather(delivery, asked_at, told)
         if self._gathered_bytes > MAX_GATHERED_BYTES:
             self.flush()
+
+    def repeated(self, delivery: TopicDelivery, partition: int) -> int | None:
+        """Return to how many a broadcast was written that has come before; None if it is new.
+
+        A repeat is known by its number, and given to nobody.
+        """
+        if not delivery.known and delivery.number > self._last_numbers.get(
+            (delivery.process, partition), 0
+        ):
+            return None
+        self.flush()  # so that the first has been counted
+        return self._counts.get(delivery.message_id, 0)
 
     def flush(self) -> None:
         """Write what was gathered, each socket once for all of it, and tell to how many."""

@@ -228,6 +228,8 @@ class GatewayNode:
 
     def to_topic(self, delivery: TopicDelivery, partition: int = 0, asked_at: float = 0.0) -> int:
         """Have a broadcast given and written at once; return what is told of it."""
+        if (before := self.fanout.repeated(delivery, partition)) is not None:
+            return before
         told: list[int] = []
         self.fanout.to_topic(delivery, partition, asked_at, told.append)
         self.fanout.flush()
