@@ -13,6 +13,7 @@ import click
 from benchmarks import plots, report
 from benchmarks.outcomes import Outcome, keep, kept
 from benchmarks.rows import direct, fan_out, growth, idle, latency, match, peers, rooms, storm
+from benchmarks.systems import SETTINGS
 
 PEERS = "peers"
 """Not among all: it installs them."""
@@ -35,11 +36,12 @@ LIBRARIES = ("aiohttp", "aio-pika", "msgspec", "orjson", "PyJWT", "uvloop")
 
 
 def machine() -> str:
-    """Return what it runs on, and with what."""
+    """Return what it runs on, with what, and how the service is set."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     python = f"{platform.python_implementation()} {platform.python_version()}"
     system = f"{platform.system()} {platform.release().partition('-')[0]}"
-    return f"{os.cpu_count()} cores, {system}; {python}, {libraries}"
+    settings = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    return f"{os.cpu_count()} cores, {system}; {python}, {libraries}; with {settings}"
 
 
 @click.command()
@@ -47,7 +49,7 @@ def machine() -> str:
 @click.option("--quick", is_flag=True, help="Smaller and shorter, to see whether it works.")
 @click.option("--keep/--no-keep", "keeps", default=True, help="Whether RESULTS.md is written.")
 def main(rows: tuple[str, ...], *, quick: bool, keeps: bool) -> None:
-    """Measure ROWS, by default those of three minutes, and write benchmarks/RESULTS.md.
+    """Measure ROWS, by default those of `make bench`, and write benchmarks/RESULTS.md.
 
     Exits with 1 if a bar is missed.
     """

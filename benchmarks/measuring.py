@@ -1,12 +1,12 @@
 """One measurement: clients speak for a while, and processes spend CPU on it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.clients import Clients, Message, Said
+from benchmarks.clients import Clients, Connected, Message, Person, Said
 from benchmarks.outcomes import Figure
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, resident_bytes
 from benchmarks.systems import System
 
 RUNS = 3
@@ -37,6 +37,23 @@ class Incomplete(Exception):
 def spent(system: System) -> dict[str, float]:
     """Return the CPU seconds that processes have used, by what they are."""
     return {name: sum(map(cpu_seconds, pids)) for name, pids in system.processes.items()}
+
+
+def resident(system: System) -> dict[str, float]:
+    """Return the kB of memory that processes hold, by what they are."""
+    return {name: sum(map(resident_bytes, pids)) / 1e3 for name, pids in system.processes.items()}
+
+
+def connect(clients: Clients, people: Iterable[Person], *, concurrency: int = 100) -> Connected:
+    """Have all connect, so many at a time.
+
+    Raises:
+        Incomplete: somebody could not.
+    """
+    connected = clients.connect(people, concurrency=concurrency)
+    if connected.failed:
+        raise Incomplete(f"{connected.failed} could not connect: {connected.reason}")
+    return connected
 
 
 def measure(
@@ -88,7 +105,7 @@ def crowd(system: System, listeners: int, topic: str = "bench") -> Iterator[Clie
     tongue, ports = system.tongue, system.ports
     with Clients(answer=tongue.answer) as clients:
         people = [tongue.listener(ports[n % len(ports)], n, topic) for n in range(listeners)]
-        clients.connect([*people, tongue.speaker(ports[0], 0)])
+        connect(clients, [*people, tongue.speaker(ports[0], 0)])
         yield clients
 
 
@@ -98,3 +115,29 @@ def by_process(found: Sequence[Run], deliveries: int = 1) -> str:
         f"{name} {Figure.of([one.cpu_us[name] * deliveries for one in found])}"
         for name in found[0].cpu_us
     )
+
+
+LOAD_COLUMNS = [
+    "system",
+    "outstanding",
+    "CPU µs per message",
+    "of these",
+    "messages per s",
+    "p50 ms",
+    "p99 ms",
+]
+
+
+def load_line(
+    system: System, window: int, found: Sequence[Run], deliveries: int = 1
+) -> list[str | Figure]:
+    """Return a line under ``LOAD_COLUMNS``: what a message costs that is delivered so often."""
+    return [
+        system.name,
+        str(window),
+        Figure.of([one.all_us * deliveries for one in found]),
+        by_process(found, deliveries),
+        Figure.of([one.said.messages / one.said.seconds for one in found]),
+        Figure.of([one.said.delivery_ms.p50 for one in found]),
+        Figure.of([one.said.delivery_ms.p99 for one in found]),
+    ]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -50,7 +50,6 @@ class System:
     """Process ids by what they are, such as ``gateway``."""
 
     tongue: Tongue
-    settings: Mapping[str, str] = field(default_factory=dict)
     amqp_url: str = ""
 
 
@@ -110,7 +109,7 @@ def embedded(**settings: str) -> Iterator[System]:
         TemporaryDirectory() as logs,
         Program(command, log=Path(logs) / "log", environment=environment, port=port) as program,
     ):
-        yield System("embedded", [port], {"service": [program.pid]}, Ours(), SETTINGS)
+        yield System("embedded", [port], {"service": [program.pid]}, Ours())
 
 
 class Bare:
@@ -164,4 +163,4 @@ def cluster(gateways: int = 2, **settings: str) -> Iterator[System]:
             "broker": [rabbitmq.pid],
         }
         ports = list(running.gateway_ports)
-        yield System("cluster", ports, processes, Ours(), SETTINGS, rabbitmq.url)
+        yield System("cluster", ports, processes, Ours(), rabbitmq.url)

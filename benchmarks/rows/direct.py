@@ -3,7 +3,7 @@
 import random
 
 from benchmarks.clients import Clients, Message
-from benchmarks.measuring import by_process, runs
+from benchmarks.measuring import LOAD_COLUMNS, connect, load_line, runs
 from benchmarks.outcomes import Bar, Figure, Outcome, Table
 from benchmarks.systems import Ours, System, cluster, embedded, payload
 
@@ -24,8 +24,9 @@ def messages(ours: Ours) -> list[Message]:
 def settle(system: System, clients: Clients, ours: Ours) -> None:
     """Have the users connect, spread over the nodes."""
     ports = system.ports
-    clients.connect(
-        ours.person(ports[number % len(ports)], f"user{number}") for number in range(USERS)
+    connect(
+        clients,
+        (ours.person(ports[number % len(ports)], f"user{number}") for number in range(USERS)),
     )
 
 
@@ -38,25 +39,14 @@ def row(*, quick: bool = False) -> Outcome:
             for window in WINDOWS:
                 seconds = 2 if quick else 4
                 found = runs(system, clients, messages(ours), seconds=seconds, window=window)
-                everything = Figure.of([one.all_us for one in found])
-                lines.append(
-                    [
-                        system.name,
-                        str(window),
-                        everything,
-                        by_process(found),
-                        Figure.of([one.said.messages / one.said.seconds for one in found]),
-                        Figure.of([one.said.delivery_ms.p50 for one in found]),
-                        Figure.of([one.said.delivery_ms.p99 for one in found]),
-                    ]
-                )
+                lines.append(load_line(system, window, found))
         if system.name == "cluster":
+            everything = Figure.of([one.all_us for one in found])
             broker = Figure.of([one.cpu_us["broker"] for one in found])
             what = f"a direct message, {WINDOWS[-1]} outstanding: CPU of "
             bars = [
                 Bar(what + "all processes", MOST_US, everything, "µs"),
                 Bar(what + "RabbitMQ", MOST_BROKER_US, broker, "µs"),
             ]
-    columns = ["system", "outstanding", "CPU µs per message", "of these", "messages per s"]
-    table = Table(f"{USERS} users", [*columns, "p50 ms", "p99 ms"], lines)
+    table = Table(f"{USERS} users", LOAD_COLUMNS, lines)
     return Outcome("direct", "Direct messages", [table], bars)

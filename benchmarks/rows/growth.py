@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from benchmarks.clients import Clients, Message
-from benchmarks.measuring import Run, measure
+from benchmarks.measuring import Run, connect, measure
 from benchmarks.outcomes import Bar, Figure, Outcome, Table
 from benchmarks.systems import Ours, System, cluster, embedded, payload
 
@@ -23,7 +23,7 @@ def settle(clients: Clients, system: System, idle: int, rooms: int = 1) -> list[
     others = [
         ours.listener(ports[n % len(ports)], len(members) + n, f"idle.{n}") for n in range(idle)
     ]
-    clients.connect([*members, *others])
+    connect(clients, [*members, *others])
     return [
         Message(room * MEMBERS, MEMBERS, ours.broadcast(f"room.{room}", payload()))
         for room in range(rooms)

@@ -1,9 +1,8 @@
 """Connections of which nobody speaks: their memory, and the CPU of their heartbeats."""
 
 from benchmarks.clients import Clients
-from benchmarks.measuring import spent
+from benchmarks.measuring import connect, resident, spent
 from benchmarks.outcomes import Bar, Figure, Outcome, Table
-from benchmarks.processes import resident_bytes
 from benchmarks.systems import Ours, System, cluster, embedded
 
 WARM = 500
@@ -15,19 +14,14 @@ MOST_KB = 20.0
 FIRST = "gateway"
 
 
-def resident(system: System) -> dict[str, float]:
-    """Return kB of memory by what the processes are."""
-    return {name: sum(map(resident_bytes, all_)) / 1e3 for name, all_ in system.processes.items()}
-
-
 def measure(system: System, idle: int) -> tuple[dict[str, float], list[float]]:
     """Return kB per connection by process, and CPU ms per second and 1,000 connections of all."""
     ports, ours = system.ports, Ours()
     with Clients() as clients:
         people = [ours.person(ports[n % len(ports)], f"user{n}") for n in range(WARM + CLIENTS)]
-        clients.connect(people[:WARM])
+        connect(clients, people[:WARM])
         before = resident(system)
-        clients.connect(people[WARM:])
+        connect(clients, people[WARM:])
         after = resident(system)
         cpu = [_idle_ms(system, clients) for _ in range(idle)]
     return {name: (after[name] - before[name]) / CLIENTS for name in after}, cpu

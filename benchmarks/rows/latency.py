@@ -2,7 +2,7 @@
 
 from benchmarks import round_trip
 from benchmarks.clients import Clients, Message
-from benchmarks.measuring import runs
+from benchmarks.measuring import connect, runs
 from benchmarks.outcomes import Bar, Figure, Outcome, Table
 from benchmarks.systems import cluster, payload
 
@@ -18,7 +18,7 @@ def row(*, quick: bool = False) -> Outcome:
     with cluster() as system, Clients() as clients:
         tongue, (near, far) = system.tongue, system.ports
         listeners = [tongue.listener(far, number, "bench") for number in range(LISTENERS)]
-        clients.connect([*listeners, tongue.speaker(near, 0)])
+        connect(clients, [*listeners, tongue.speaker(near, 0)])
         message = Message(LISTENERS, LISTENERS, tongue.broadcast("bench", payload()))
         ours = []
         for _ in range(3):  # in turn, so that what else the machine does hits both alike

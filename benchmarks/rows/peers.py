@@ -9,12 +9,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.clients import Clients, LoadFailed, Message, Person
-from benchmarks.measuring import RUNS, WARM_UP_SECONDS, Incomplete, Run, by_process, measure
+from benchmarks.clients import Clients, LoadFailed, Message
+from benchmarks.measuring import (
+    RUNS,
+    WARM_UP_SECONDS,
+    Incomplete,
+    Run,
+    by_process,
+    connect,
+    measure,
+    resident,
+)
 from benchmarks.outcomes import Bar, Figure, Outcome, Plot, Table
 from benchmarks.peers import PEERS, NotInstalled, Peer
 from benchmarks.peers.tongues import TOPIC
-from benchmarks.processes import NotStarted, resident_bytes
+from benchmarks.processes import NotStarted
 from benchmarks.systems import PAYLOAD_BYTES, System, cluster, embedded, limit, payload
 from standalone import local_cluster
 
@@ -96,22 +105,6 @@ class Compared:
     missing: Mapping[str, str]
 
 
-def resident(system: System) -> int:
-    """Return the bytes that all processes hold."""
-    return sum(resident_bytes(pid) for pids in system.processes.values() for pid in pids)
-
-
-def connect(clients: Clients, people: Sequence[Person]) -> None:
-    """Have all connect.
-
-    Raises:
-        Incomplete: somebody could not.
-    """
-    connected = clients.connect(people)
-    if connected.failed:
-        raise Incomplete(f"{connected.failed} could not connect: {connected.reason}")
-
-
 def take_turn(contender: Contender, seconds: float) -> Turn:
     """Start a system, have many listen and one speak, and end it.
 
@@ -125,10 +118,10 @@ def take_turn(contender: Contender, seconds: float) -> Turn:
         people = [tongue.listener(ports[n % len(ports)], n, TOPIC) for n in range(LISTENERS)]
         connect(clients, people[:WARM])
         clients.idle(SETTLE_SECONDS)
-        before = resident(system)
+        before = sum(resident(system).values())
         connect(clients, people[WARM:])
         clients.idle(SETTLE_SECONDS)
-        kb = (resident(system) - before) / (LISTENERS - WARM) / 1e3
+        kb = (sum(resident(system).values()) - before) / (LISTENERS - WARM)
         connect(clients, [tongue.speaker(ports[0], 0)])
         said = [Message(LISTENERS, LISTENERS, tongue.broadcast(TOPIC, payload()))]
         runs = {}

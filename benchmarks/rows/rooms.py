@@ -1,7 +1,7 @@
 """Many small rooms: 1,000 of five, in each of which one member speaks and all hear it."""
 
 from benchmarks.clients import Clients, Message
-from benchmarks.measuring import by_process, runs
+from benchmarks.measuring import LOAD_COLUMNS, connect, load_line, runs
 from benchmarks.outcomes import Figure, Outcome, Table
 from benchmarks.systems import System, cluster, embedded, payload
 
@@ -20,9 +20,12 @@ def messages(system: System, rooms: int) -> list[Message]:
 def settle(system: System, clients: Clients, rooms: int) -> None:
     """Have the members of so many rooms connect, each room's spread over the nodes."""
     ports, listener = system.ports, system.tongue.listener
-    clients.connect(
-        listener(ports[number % len(ports)], number, f"room.{number // MEMBERS}")
-        for number in range(rooms * MEMBERS)
+    connect(
+        clients,
+        (
+            listener(ports[number % len(ports)], number, f"room.{number // MEMBERS}")
+            for number in range(rooms * MEMBERS)
+        ),
     )
 
 
@@ -34,17 +37,6 @@ def row(*, quick: bool = False) -> Outcome:
             settle(system, clients, rooms)
             for window in WINDOWS:
                 found = runs(system, clients, messages(system, rooms), seconds=3, window=window)
-                lines.append(
-                    [
-                        system.name,
-                        str(window),
-                        Figure.of([one.all_us * MEMBERS for one in found]),
-                        by_process(found, MEMBERS),
-                        Figure.of([one.said.messages / one.said.seconds for one in found]),
-                        Figure.of([one.said.delivery_ms.p50 for one in found]),
-                        Figure.of([one.said.delivery_ms.p99 for one in found]),
-                    ]
-                )
-    columns = ["system", "outstanding", "CPU µs per message", "of these", "messages per s"]
-    table = Table(f"{rooms} rooms of {MEMBERS}", [*columns, "p50 ms", "p99 ms"], lines)
+                lines.append(load_line(system, window, found, MEMBERS))
+    table = Table(f"{rooms} rooms of {MEMBERS}", LOAD_COLUMNS, lines)
     return Outcome("rooms", "Many small rooms", [table])

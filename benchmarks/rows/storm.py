@@ -1,7 +1,7 @@
 """Many clients come at once: connect, token, Welcome, and subscribe."""
 
 from benchmarks.clients import Clients, Connected
-from benchmarks.measuring import spent
+from benchmarks.measuring import connect, spent
 from benchmarks.outcomes import Bar, Figure, Outcome, Table
 from benchmarks.systems import Ours, System, cluster, embedded
 
@@ -18,7 +18,7 @@ def come(system: System, count: int, *topics: str) -> tuple[Connected, dict[str,
     people = [ours.person(ports[n % len(ports)], f"user{n}", *topics) for n in range(count)]
     with Clients() as clients:
         before = spent(system)
-        connected = clients.connect(people, concurrency=CONCURRENCY)
+        connected = connect(clients, people, concurrency=CONCURRENCY)
         after = spent(system)
     return connected, {name: (after[name] - before[name]) / count * 1e6 for name in after}
 
