@@ -12,7 +12,18 @@ import click
 
 from benchmarks import plots, report
 from benchmarks.outcomes import Outcome, keep, kept
-from benchmarks.rows import direct, fan_out, growth, idle, latency, match, peers, rooms, storm
+from benchmarks.rows import (
+    direct,
+    fan_out,
+    growth,
+    idle,
+    latency,
+    match,
+    peers,
+    profile,
+    rooms,
+    storm,
+)
 from benchmarks.systems import SETTINGS
 
 PEERS = "peers"
@@ -27,6 +38,7 @@ ROWS: dict[str, Callable[..., Outcome]] = {
     "latency": latency.row,
     "match": match.row,
     "growth": growth.row,
+    "profile": profile.row,
     PEERS: peers.row,
 }
 SHORT = ("fan-out", "storm", "idle", "latency")
