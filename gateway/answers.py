@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.core.tally import Tally
 from shared.errors import OutcomeUnknown
@@ -15,13 +16,59 @@ RECEIPT_SECONDS = 1.0
 """For the nodes to report once the owner has said what becomes of a broadcast (A5)."""
 
 
-@dataclass(eq=False)
+STEPS: tuple[Callable[[Tally], bool], ...] = (
+    lambda tally: tally.answered,
+    lambda tally: tally.complete or tally.pending,
+    lambda tally: tally.complete,
+)
+"""What is waited for, one after the other, each for a time of its own."""
+
+
+class Waiter:
+    """Somebody who waits for a tally; ``seconds`` are for each step after the first."""
+
+    def __init__(self, tally: Tally, *seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[Tally] = self._loop.create_future()
+        self._tally = tally
+        self._seconds = seconds
+        self._step = 0
+        self._deadline = self._loop.time() + ANSWER_SECONDS
+        self._timer = self._loop.call_at(self._deadline, self._give_up)
+
+    def look(self) -> None:
+        """Be done if nothing more is to be waited for, or go on with the next step."""
+        before = self._step
+        while self._step < len(STEPS) and STEPS[self._step](self._tally):
+            self._step += 1
+        if self._step == before or self.outcome.done():
+            return
+        self.forget()
+        if self._step == len(STEPS):
+            self.outcome.set_result(self._tally)
+        else:
+            due = self._loop.time() + self._seconds[self._step - 1]
+            self._timer = self._loop.call_at(min(due, self._deadline), self._give_up)
+
+    def forget(self) -> None:
+        """Wait no longer."""
+        self._timer.cancel()
+
+    def _give_up(self) -> None:
+        if self.outcome.done():
+            return
+        if self._tally.answered:
+            self.outcome.set_result(self._tally)
+        else:
+            self.outcome.set_exception(OutcomeUnknown(outcome="unknown"))
+
+
+@dataclass(eq=False, slots=True)
 class Waiting:
     """A command that was sent and is not answered in full."""
 
     tally: Tally = field(default_factory=Tally)
-    progress: asyncio.Event = field(default_factory=asyncio.Event)
-    waiters: int = 0
+    waiters: list[Waiter] = field(default_factory=list)
 
 
 class Answers:
@@ -59,7 +106,8 @@ class Answers:
             asked.set_result(answer)
         if (waiting := self._waiting.get(answer.ask)) is not None:
             waiting.tally.add(answer)
-            waiting.progress.set()
+            for waiter in waiting.waiters:
+                waiter.look()
 
     async def of_worker(self, ask: str, sending: Awaitable[None]) -> bytes:
         """Send a command to a worker and wait for the answer (X1).
@@ -84,41 +132,27 @@ class Answers:
         if expected is not None and not expected.done():
             expected.set_result(body)
 
-    async def collect(
+    def collect(
         self, ask: str, receipt_seconds: float, confirm_seconds: float = 0.0
-    ) -> Tally:
-        """Wait until the tally is complete, or until the nodes' time is up.
+    ) -> "asyncio.Future[Tally]":
+        """Return what is done once the tally is complete, or the nodes' time is up.
 
-        Once clients have a direct message, they have ``confirm_seconds`` to confirm it (R2).
+        Once clients have a direct message, they have ``confirm_seconds`` to confirm it (R2). It
+        fails with OutcomeUnknown if the owner does not answer in time.
 
         Several may wait for the same command; each gets the same tally.
-
-        Raises:
-            OutcomeUnknown: the owner did not answer in time.
         """
-        waiting = self._waiting.setdefault(ask, Waiting())
-        waiting.waiters += 1
-        tally = waiting.tally
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + ANSWER_SECONDS
-        try:
-            async with asyncio.timeout_at(deadline):
-                await _until(waiting, lambda: tally.answered)
-            async with asyncio.timeout_at(min(deadline, clock() + receipt_seconds)):
-                await _until(waiting, lambda: tally.complete or tally.pending)
-            async with asyncio.timeout_at(min(deadline, clock() + confirm_seconds)):
-                await _until(waiting, lambda: tally.complete)
-        except TimeoutError as error:
-            if not tally.answered:
-                raise OutcomeUnknown(outcome="unknown") from error
-        finally:
-            waiting.waiters -= 1
-            if not waiting.waiters and self._waiting.get(ask) is waiting:
-                del self._waiting[ask]
-        return tally
+        if (waiting := self._waiting.get(ask)) is None:
+            waiting = self._waiting[ask] = Waiting()
+        waiter = Waiter(waiting.tally, receipt_seconds, confirm_seconds)
+        waiting.waiters.append(waiter)
+        waiter.outcome.add_done_callback(partial(self._leave, ask, waiter))
+        waiter.look()
+        return waiter.outcome
 
-
-async def _until(waiting: Waiting, reached: Callable[[], bool]) -> None:
-    while not reached():
-        waiting.progress.clear()
-        await waiting.progress.wait()
+    def _leave(self, ask: str, waiter: Waiter, _: "asyncio.Future[Tally]") -> None:
+        waiter.forget()
+        waiters = self._waiting[ask].waiters
+        waiters.remove(waiter)
+        if not waiters:
+            del self._waiting[ask]

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
@@ -11,6 +13,7 @@ from gateway.connection import Connection
 from gateway.core.attempts import Attempt, Sent
 from gateway.core.effects import Join, Leave, Look, Publish, Query, Send, Show
 from gateway.core.replies import Reply, done
+from gateway.core.tally import Tally
 from gateway.node import Node
 from gateway.recovery import Recovery
 from shared.errors import BrokerUnavailable, NotFound, OutcomeUnknown, Unavailable
@@ -27,14 +30,24 @@ CONFIRM_SECONDS = 4.0
 WRITTEN_SECONDS = 2 * RECEIPT_SECONDS
 """For the nodes to report a direct message, also after it had to be looked for again."""
 
-Pending: TypeAlias = Coroutine[Any, Any, Reply]
+Work: TypeAlias = Coroutine[Any, Any, Reply]
+"""Waits for the outcome of a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A command whose answers are being collected: they come by themselves, and need no task."""
+
+    tally: "asyncio.Future[Tally]"
+    reply: Callable[["asyncio.Future[Tally]"], Reply]
+    """What to make of it when it is done."""
 
 
 class Commands:
     """The commands of one connection.
 
     Each method puts its command in line before it returns, so that commands keep the order in
-    which they were called; what it returns waits for the outcome.
+    which they were called; by what it returns the outcome is awaited.
     """
 
     def __init__(
@@ -49,7 +62,7 @@ class Commands:
 
     # ---- topics ----------------------------------------------------------------------------------
 
-    def join(self, effect: Join) -> Pending:
+    def join(self, effect: Join) -> Work:
         """Subscribe; undone if the broker does not confirm it in time (T9)."""
         recovery = Recovery(self._node, self._connection, effect.recover)
         gained = self._node.subscriptions.add(self._connection, effect.new)
@@ -112,7 +125,7 @@ class Commands:
 
     # ---- messages --------------------------------------------------------------------------------
 
-    def publish(self, effect: Publish) -> Pending:
+    def publish(self, effect: Publish) -> Collected:
         """Broadcast.
 
         Raises:
@@ -135,20 +148,20 @@ class Commands:
         step = self._start(
             command, effect.attempt, lambda number: uplink.broadcast(command, number)
         )
-        return self._published(effect, step)
-
-    async def _published(self, effect: Publish, step: Step) -> Reply:
-        ask = effect.attempt.message_id
         patience = RECEIPT_SECONDS if effect.command.id or effect.binary else 0
+        tally = self._node.answers.collect(effect.attempt.message_id, patience)
+        return Collected(tally, partial(self._published, effect, step))
+
+    def _published(self, effect: Publish, step: Step, collected: "asyncio.Future[Tally]") -> Reply:
         with step:
-            tally = await self._node.answers.collect(ask, patience)
+            tally = collected.result()
             kind, heard = "delivered" if tally.exact else "partial", tally.recipients
             step.end(outcome=kind, recipients=heard)
         reply = _ended(effect, kind, tally.message_id, heard, recipients=heard)
         effect.attempt.reply = Reply(reply)
         return effect.attempt.reply
 
-    def send(self, effect: Send) -> Pending:
+    def send(self, effect: Send) -> Collected:
         """Send a direct message.
 
         Raises:
@@ -171,13 +184,14 @@ class Commands:
             effect.attempt,
             lambda number: uplink.direct_message(command, number, low=low),
         )
-        return self._sent(effect, step)
+        tally = self._node.answers.collect(
+            effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
+        )
+        return Collected(tally, partial(self._sent, effect, step))
 
-    async def _sent(self, effect: Send, step: Step) -> Reply:
+    def _sent(self, effect: Send, step: Step, collected: "asyncio.Future[Tally]") -> Reply:
         with step:
-            tally = await self._node.answers.collect(
-                effect.attempt.message_id, WRITTEN_SECONDS, RECEIPT_SECONDS
-            )
+            tally = collected.result()
             outcome, delivered_to = tally.outcome, tally.delivered_to
             step.end(outcome=outcome, recipients=len(delivered_to))
         reply = []
@@ -235,7 +249,7 @@ class Commands:
 
     # ---- presence --------------------------------------------------------------------------------
 
-    def show(self, effect: Show) -> Pending:
+    def show(self, effect: Show) -> Work:
         """Tell how this user is to be seen.
 
         Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
-from gateway.commands import Pending
+from gateway.commands import Work
 from gateway.connection import Connection
 from gateway.core.effects import Answer, Ask, Serve
 from gateway.core.replies import Reply, done
@@ -32,7 +32,7 @@ class Extensions:
         self._spawn = spawn
         self._worker: Worker | None = None
 
-    def perform(self, effect: Ask | Serve | Answer) -> Pending:
+    def perform(self, effect: Ask | Serve | Answer) -> Work:
         """Ask a worker, or be one.
 
         Raises:
@@ -49,7 +49,7 @@ class Extensions:
 
     # ---- asking ----------------------------------------------------------------------------------
 
-    def _ask(self, effect: Ask) -> Pending:
+    def _ask(self, effect: Ask) -> Work:
         self._node.membership.require_ready()
         command = extensions.ExtensionCommand(
             type=effect.body.type,
@@ -94,7 +94,7 @@ class Extensions:
 
     # ---- being the worker ------------------------------------------------------------------------
 
-    def _serve(self, effect: Serve) -> Pending:
+    def _serve(self, effect: Serve) -> Work:
         if self._worker is None:
             if not self._connection.session.registrations.types:
                 return _nothing_served(effect.id)  # whoever may not register costs no channel
@@ -107,7 +107,7 @@ class Extensions:
         if self._worker is not None:
             self._worker.follow()
 
-    def _answer(self, effect: Answer) -> Pending:
+    def _answer(self, effect: Answer) -> Work:
         if self._worker is None:
             raise NotFound("No such command waits for an answer")
         return self._worker.answer(effect)

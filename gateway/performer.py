@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from ulid import ULID
 
-from gateway.commands import Commands, Pending
+from gateway.commands import Collected, Commands, Work
 from gateway.connection import Connection
 from gateway.core.batch import Batch
 from gateway.core.effects import (
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 WINDOW = 64
 """Commands of one connection that may wait for their outcome; then its socket is not read."""
 
+T = TypeVar("T")
+
 AtOnce = Respond | Fail | Leave | Renew | Confirm
 
 
@@ -67,17 +69,17 @@ class Performer:
         self._extensions = Extensions(node, connection, self._spawn)
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
         self._window = asyncio.Semaphore(WINDOW)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     def stop(self) -> None:
         """Wait for nothing any more."""
-        for task in self._tasks:
-            task.cancel()
+        for one in self._under_way:
+            one.cancel()
 
     async def finish(self, seconds: float) -> None:
         """Wait so long for what is under way to be answered."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
 
     async def receive(self, text: str) -> None:
         """Perform what a text message leads to, once there is room for one more command."""
@@ -178,35 +180,45 @@ class Performer:
         self,
         turn: Turn,
         command_id: str | None,
-        begin: Callable[[], Pending],
+        begin: Callable[[], Collected | Work],
         request: Request,
     ) -> None:
         """Put a command in line now, and its reply in its turn when it comes."""
         slot = self._lanes[turn].open() if turn in self._lanes else None
         try:
-            pending = begin()
+            begun = begin()
         except Exception as error:  # whatever it is, the slot must be filled
-            pending = _failed(error)
-        finishing = self._spawn(self._finish(turn, slot, command_id, pending, request))
-        finishing.add_done_callback(lambda _: pending.close())  # if it was never begun
+            begun = _failed(error)
+        outcome: asyncio.Future[Any]
+        read: Callable[[asyncio.Future[Any]], Reply]
+        if isinstance(begun, Collected):
+            outcome, read = self._follow(begun.tally), begun.reply
+        else:
+            outcome, read = self._spawn(begun), asyncio.Future.result
+        outcome.add_done_callback(partial(self._finish, turn, slot, command_id, request, read))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
         """Do something that ends with the conversation at the latest."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._follow(asyncio.create_task(work))
 
-    async def _finish(
+    def _follow(self, outcome: "asyncio.Future[T]") -> "asyncio.Future[T]":
+        self._under_way.add(outcome)
+        outcome.add_done_callback(self._under_way.discard)
+        return outcome
+
+    def _finish(
         self,
         turn: Turn,
         slot: Slot | None,
         command_id: str | None,
-        pending: Pending,
         request: Request,
+        read: Callable[["asyncio.Future[Any]"], Reply],
+        outcome: "asyncio.Future[Any]",
     ) -> None:
         try:
-            reply = await pending
+            reply = read(outcome)
+        except asyncio.CancelledError:
+            return
         except ServiceError as error:
             reply = self.error(error, command_id)
         except Exception:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gateway.commands import CONFIRM_SECONDS, Pending
+from gateway.commands import CONFIRM_SECONDS, Work
 from gateway.connection import Connection
 from gateway.core.effects import Answer, Serve
 from gateway.core.replies import Reply, done
@@ -141,7 +141,7 @@ class Worker:
             self._progress.clear()
             await self._progress.wait()
 
-    def answer(self, effect: Answer) -> Pending:
+    def answer(self, effect: Answer) -> Work:
         """Hand an answer to whoever asked.
 
         Raises:
