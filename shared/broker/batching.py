@@ -15,6 +15,7 @@ from shared.broker.ports import Address, Channel
 from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Numbered, Sender
+from shared.together import together
 
 BATCH_ENVELOPES = 100
 BATCH_BYTES = 65_536
@@ -221,12 +222,12 @@ class Packer:
             await self._some.wait()
             self._some.clear()
             waiting, self._waiting = self._waiting, defaultdict(list)
-            await asyncio.gather(
-                *(
+            await together(
+                [
                     self._send(channel, Address(queue=queue), chunk)
                     for queue, envelopes in waiting.items()
                     for chunk in chunks(envelopes)
-                )
+                ]
             )
 
     async def _send(self, channel: Channel, to: Address, chunk: list[bytes]) -> None:

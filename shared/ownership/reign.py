@@ -5,12 +5,12 @@ channel. When that is gone, or another replica has a higher term, the reign is o
 flight is the successor's, and nothing more is published for it.
 """
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from msgspec import Raw
@@ -27,6 +27,7 @@ from shared.ownership.counts import Counts
 from shared.ownership.effects import Effects, Owner, Traced
 from shared.ownership.log import Log
 from shared.ownership.news import News
+from shared.together import together
 from shared.trail import Details, Trail
 
 log = structlog.get_logger()
@@ -104,20 +105,22 @@ class Reign:
         await self._log.older(since, self.owner.replay_older)
         self.owner.filled(self._news.now_ms())
 
-    async def perform(self, arrived: Arrived) -> None:
-        """Carry out one batch and acknowledge it once all that follows from it was published.
+    async def perform(self, *arrived: Arrived) -> None:
+        """Carry out batches and acknowledge them once all that follows from them was published.
 
         Raises:
-            BrokerUnavailable: the reign is over; the batch will come again, to whoever is next.
+            BrokerUnavailable: the reign is over; they will come again, to whoever is next.
         """
-        try:
-            batch = codec.decode(arrived.body, codec.COMMAND_BATCH)
-        except codec.Undecodable as error:
-            await self._poison(arrived.body, error)
-        else:
-            await self._perform_items(batch)
+        for one in arrived:
+            try:
+                batch = codec.decode(one.body, codec.COMMAND_BATCH)
+            except codec.Undecodable as error:
+                await self._poison(one.body, error)
+            else:
+                await self._perform_items(batch)
         await self.publish()
-        await self._channel.acknowledge(arrived)
+        for one in arrived:
+            await self._channel.acknowledge(one)
         if self._log.wants_checkpoint:
             await self._checkpoint()
 
@@ -189,7 +192,8 @@ class Reign:
         self._heed_deposition()
         while (effects := self.owner.take()) is not None:
             with self._tracing(effects.traced):
-                await self._announce(effects.announcements)
+                if effects.announcements:
+                    await self._announce(effects.announcements)
                 refused = await self._append_and_deliver(effects)
             self._heed_deposition()  # before anybody is promised anything
             serial = self.owner.serial
@@ -228,14 +232,19 @@ class Reign:
             raise BrokerUnavailable("Another replica has a higher term", term=higher)
 
     async def _append_and_deliver(self, effects: Effects) -> frozenset[Address]:
-        appended = self._log.append(effects.records)
-        tries = [
-            (to, asyncio.ensure_future(self._try(to, body, persistent=self.owner.persistent)))
+        appends: list[Awaitable[Any]] = []
+        if effects.records:
+            appends.append(self._log.append(effects.records))
+        addressed = [
+            (to, body)
             for to, envelopes in effects.deliveries.items()
             for body in self._batches(to, envelopes)
         ]
-        await asyncio.gather(appended, *(attempt for _, attempt in tries))
-        refused = frozenset(to for to, attempt in tries if not attempt.result())
+        tries = [self._try(to, body, persistent=self.owner.persistent) for to, body in addressed]
+        taken = (await together([*appends, *tries]))[len(appends) :]
+        refused = frozenset(
+            to for (to, _), was_taken in zip(addressed, taken, strict=True) if not was_taken
+        )
         if not self.owner.persistent:  # else the owner keeps what was refused
             for to in refused:
                 self.owner.fell_behind(to.queue)
@@ -250,13 +259,13 @@ class Reign:
 
     async def _answer(self, answers: dict[str, list[bytes]]) -> None:
         """Whoever waited for an answer and is gone has no use for it: a refusal is no matter."""
-        await asyncio.gather(
-            *(
+        await together(
+            [
                 self._try(Address(queue=queue), codec.join(chunk))
                 for queue, envelopes in answers.items()
                 if queue
                 for chunk in chunks(envelopes)
-            )
+            ]
         )
 
     async def _try(self, to: Address, body: bytes, *, persistent: bool = False) -> bool:

@@ -167,18 +167,34 @@ class Seat:
         try:
             await news.say_place()
             await reign.perform(arrived)
-            while (signal := await self._arrivals.get()) is not Signal.YIELD:
+            while (signal := await self._go_on(connection, reign)) is not Signal.YIELD:
                 if signal is Signal.LOST:
                     raise BrokerUnavailable("The channel was lost")
-                await _unblocked(connection)
-                if isinstance(signal, Arrived):
-                    await reign.perform(signal)
-                else:
-                    self._due = False
-                    await reign.tick()
             log.debug("reign given up", action="yield", partition=self.partition)
         finally:
             filling.cancel()
+
+    async def _go_on(self, connection: Connection, reign: Reign) -> Signal | None:
+        """Perform what has arrived; return the signal behind it if there is one."""
+        batches, signal = await self._arrived()
+        if batches:
+            await _unblocked(connection)
+            await reign.perform(*batches)
+        if signal is Signal.DUE:
+            self._due = False
+            await _unblocked(connection)
+            await reign.tick()
+        return signal
+
+    async def _arrived(self) -> tuple[list[Arrived], Signal | None]:
+        """Wait for a batch or signal; return all batches before the first signal, and that."""
+        batches: list[Arrived] = []
+        while not batches or not self._arrivals.empty():
+            one = await self._arrivals.get()
+            if isinstance(one, Signal):
+                return batches, one
+            batches.append(one)
+        return batches, None
 
     async def _fill(self, reign: Reign, older_ms: int | None) -> None:
         if older_ms is None:

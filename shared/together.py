@@ -1,0 +1,14 @@
+"""Several things at once."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+async def together(works: Sequence[Awaitable[Result]]) -> list[Result]:
+    """Do these at once, begun in this order; return what comes of each. One alone needs no task."""
+    if len(works) == 1:
+        return [await works[0]]
+    return await asyncio.gather(*works)
