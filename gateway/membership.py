@@ -32,6 +32,7 @@ from shared.messages.envelopes import Sender
 from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
 from shared.release import RELEASE
 from shared.telling import tell
+from shared.together import all_there
 from shared.trail import Trail
 
 log = structlog.get_logger()
@@ -291,10 +292,12 @@ async def _perform_all(
     channel: Channel, arrivals: "asyncio.Queue[Arrived]", perform: Callable[[Arrived], None]
 ) -> None:
     while True:
-        arrived = await arrivals.get()
-        with _harmless():
-            perform(arrived)
-        await channel.acknowledge(arrived)
+        some = await all_there(arrivals)
+        for arrived in some:
+            with _harmless():
+                perform(arrived)
+            await asyncio.sleep(0)  # however many there are, others have their turn
+        await channel.acknowledge(*some)
 
 
 @contextmanager
@@ -318,7 +321,7 @@ async def _hand_over_all(
 
     async def acknowledge() -> None:
         while True:
-            await channel.acknowledge(await settled.get())
+            await channel.acknowledge(*await all_there(settled))
 
     async with asyncio.TaskGroup() as group:
         group.create_task(acknowledge())

@@ -12,3 +12,11 @@ async def together(works: Sequence[Awaitable[Result]]) -> list[Result]:
     if len(works) == 1:
         return [await works[0]]
     return await asyncio.gather(*works)
+
+
+async def all_there(queue: "asyncio.Queue[Result]") -> list[Result]:
+    """Wait for a queue's next item; return all that are there."""
+    items = [await queue.get()]
+    while not queue.empty():
+        items.append(queue.get_nowait())
+    return items

@@ -198,8 +198,12 @@ class MemoryChannel:
         message = found.pop()
         return None if message is None else self._hold(_Held(found, message))
 
-    async def acknowledge(self, arrived: Arrived) -> None:
-        """Forget this message, and only this one; see the port."""
+    async def acknowledge(self, *arrived: Arrived) -> None:
+        """Forget these messages, and only these; see the port."""
+        for one in arrived:
+            self._acknowledge(one)
+
+    def _acknowledge(self, arrived: Arrived) -> None:
         self._check()
         held = self._held.pop(arrived.tag, None)
         if held is None:

@@ -161,11 +161,11 @@ class Channel(Protocol):
             BrokerUnavailable: not answered in time.
         """
 
-    async def acknowledge(self, arrived: Arrived) -> None:
-        """Let the broker forget this message, and only this one.
+    async def acknowledge(self, *arrived: Arrived) -> None:
+        """Let the broker forget these messages, and only these.
 
         Raises:
-            BrokerUnavailable: the channel is gone; the message will come again.
+            BrokerUnavailable: the channel is gone; the messages will come again.
         """
 
     async def close(self) -> None:

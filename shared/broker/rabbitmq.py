@@ -25,6 +25,7 @@ from aiormq.abc import AbstractChannel as AmqpChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from shared.broker.acknowledgements import Acknowledgements
 from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive, Start
 from shared.broker.queue_arguments import queue_arguments
 from shared.broker.reading import Reading
@@ -211,6 +212,7 @@ class RabbitMQChannel:
         self._consumers: dict[str, str] = {}
         self._gone = asyncio.Event()
         self._message_ids = count(1)
+        self._acknowledged = Acknowledgements()
         self._in_order = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         channel.close_callbacks.add(self.lose)
@@ -273,14 +275,16 @@ class RabbitMQChannel:
             return None
         return _arrived(message)
 
-    async def acknowledge(self, arrived: Arrived) -> None:
-        """Let the broker forget this message, and only this one; see the port."""
+    async def acknowledge(self, *arrived: Arrived) -> None:
+        """Let the broker forget these messages, and only these; see the port."""
         self._check()
         with self._border():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                await self._amqp.basic_ack(arrived.tag)
+                for tag, all_before in self._acknowledged.add([one.tag for one in arrived]):
+                    await self._amqp.basic_ack(tag, multiple=all_before, wait=False)
         for reading in self._readings:
-            reading.acknowledge(arrived)
+            for one in arrived:
+                reading.acknowledge(one)
 
     async def close(self) -> None:
         """Give everything unacknowledged back, in order. Never raises."""

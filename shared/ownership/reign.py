@@ -119,8 +119,7 @@ class Reign:
             else:
                 await self._perform_items(batch)
         await self.publish()
-        for one in arrived:
-            await self._channel.acknowledge(one)
+        await self._channel.acknowledge(*arrived)
         if self._log.wants_checkpoint:
             await self._checkpoint()
 

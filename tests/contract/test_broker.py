@@ -164,6 +164,22 @@ async def test_acknowledge_forgets_this_message_and_only_this_one(broker: Bench)
     assert heir.arrived.empty()
 
 
+async def test_several_are_acknowledged_at_once_and_no_other(broker: Bench) -> None:
+    channel, queue = await broker.channel(), broker.queue(PARTITION)
+    await channel.declare(queue)
+    await send(channel, to(queue), numbers(6))
+    arrived = await (await Reader().reads(channel, queue)).take(6)
+
+    await channel.acknowledge(arrived[1], arrived[3])
+    await channel.acknowledge(arrived[4], arrived[0])
+    await channel.close()
+
+    heir = await Reader().reads(await broker.channel(), queue)
+    assert await heir.bodies(2) == [b"2", b"5"]
+    await settle(broker)
+    assert heir.arrived.empty()
+
+
 @pytest.mark.parametrize("kind", [PARTITION, EXCLUSIVE])
 async def test_at_most_prefetch_messages_are_held_at_a_time(broker: Bench, kind: QueueKind) -> None:
     channel, queue = await broker.channel(prefetch=2), broker.queue(kind)
