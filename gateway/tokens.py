@@ -1,14 +1,18 @@
 """Checks tokens (RFC 7519; RFC 8725: the key decides the algorithms, never the header)."""
 
+from typing import Any
+
 import jwt
 import orjson
 
 from gateway.core.identity import Grants, Identity
 from shared.errors import TokenRefused, Unauthorized
+from shared.recent import Recent
 from shared.settings import Settings
 
 LEEWAY_SECONDS = 10
 MAX_USER_ID = 128
+SHARED_GRANTS = 256
 LAST_INSTANT = 253_402_300_800  # year 10,000: what lies behind it is no date
 
 
@@ -22,6 +26,8 @@ class TokenVerifier:
         self._audience = settings.jwt_audience or None
         self._default_permissions = settings.default_permissions
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+        self._grants: Recent[str, Grants] = Recent(SHARED_GRANTS)
+        """By what the claim says; most tokens say the same."""
 
     def verify(self, token: str) -> Identity:
         """Return whom the token names.
@@ -51,12 +57,19 @@ class TokenVerifier:
         permissions = claims.get("permissions", self._default_permissions)
         return Identity(
             user_id=user_id,
-            grants=ADMIN if admin else Grants.read(permissions),
+            grants=ADMIN if admin else self._read(permissions),
             expires_at=_instant(claims["exp"]),
             issued_at=_instant(claims["iat"]) if "iat" in claims else None,
             presence=_presence(claims.get("presence", {})),
             admin=admin,
         )
+
+    def _read(self, permissions: Any) -> Grants:
+        said = repr(permissions)
+        if (grants := self._grants.get(said)) is None:
+            grants = Grants.read(permissions)
+            self._grants.put(said, grants)
+        return grants
 
     def renew(self, token: str, user_id: str) -> Identity:
         """Return whom a fresh token for the same user names (S3).

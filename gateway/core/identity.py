@@ -12,7 +12,7 @@ Pattern = tuple[str, ...]
 ALL: tuple[Pattern, ...] = (("#",),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Grants:
     """What a token allows: patterns for topics, and for users to write to."""
 
@@ -72,7 +72,7 @@ def _patterns(name: str, listed: Any) -> tuple[Pattern, ...]:
         raise Unauthorized(f"The claim {claim} must list patterns", claim=claim) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whom a valid token names."""
 
