@@ -20,7 +20,7 @@ class Sent(Protocol):
     """None while it waits for its turn."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Attempt:
     """A delivering command under one id of this connection, for when it is repeated (A7)."""
 
@@ -38,27 +38,31 @@ class Attempt:
 class Attempts:
     """What was attempted under which id."""
 
+    __slots__ = ("_by_id",)
+
     def __init__(self) -> None:
-        self._by_id: OrderedDict[str, Attempt] = OrderedDict()
+        self._by_id: OrderedDict[str, Attempt] | None = None  # most clients attempt nothing
 
     def find(
         self, command_id: str | None, message_id: str, destination: str, *, now: float
     ) -> Attempt:
         """Return the earlier attempt under this id, or note this one as the first."""
-        self._forget_old(now)
+        by_id = self._by_id = self._by_id or OrderedDict()
+        _forget_old(by_id, now)
         fresh = Attempt(message_id, destination, now)
         if command_id is None:
             return fresh
-        earlier = self._by_id.get(command_id)
+        earlier = by_id.get(command_id)
         if earlier is not None and (earlier.reply or earlier.destination == destination):
             return earlier
-        self._by_id.pop(command_id, None)  # it failed, and the id now means something else
-        self._by_id[command_id] = fresh
+        by_id.pop(command_id, None)  # it failed, and the id now means something else
+        by_id[command_id] = fresh
         return fresh
 
-    def _forget_old(self, now: float) -> None:
-        while self._by_id:
-            oldest = next(iter(self._by_id.values()))
-            if now - oldest.at <= REPEAT_SECONDS and len(self._by_id) < MAX_REMEMBERED:
-                return
-            self._by_id.popitem(last=False)
+
+def _forget_old(by_id: "OrderedDict[str, Attempt]", now: float) -> None:
+    while by_id:
+        oldest = next(iter(by_id.values()))
+        if now - oldest.at <= REPEAT_SECONDS and len(by_id) < MAX_REMEMBERED:
+            return
+        by_id.popitem(last=False)

@@ -6,13 +6,16 @@ from shared.errors import Forbidden
 from shared.messages import client, extensions
 
 MAX_TYPES = 32
+NO_TYPES: frozenset[str] = frozenset()
 
 
 class Registrations:
     """The types that a connection serves."""
 
+    __slots__ = ("types",)
+
     def __init__(self) -> None:
-        self.types: set[str] = set()
+        self.types = NO_TYPES
 
     def decide(self, command: client.Command, ask: str, grants: Grants) -> Ask | Serve | Answer:
         """Decide what a message that has to do with extensions leads to.
@@ -42,17 +45,17 @@ class Registrations:
         new = [kind for kind in dict.fromkeys(types) if kind not in self.types]
         if len(self.types) + len(new) > MAX_TYPES:
             raise Forbidden("Too many extensions", limit=MAX_TYPES)
-        self.types |= set(new)
+        self.types = self.types.union(new)
         return new
 
     def remove(self, types: list[str]) -> None:
         """Serve these no more."""
-        self.types -= set(types)
+        self.types = self.types.difference(types)
 
     def keep_granted(self, grants: Grants) -> None:
         """Serve no more what is not granted any more."""
-        for kind in list(self.types):
+        for kind in self.types:
             try:
                 grants.require("extensions", (kind,))
             except Forbidden:
-                self.types.remove(kind)
+                self.remove([kind])

@@ -54,6 +54,8 @@ class Slot:
 class Lane:
     """Replies to commands of one kind; each waits for those before it."""
 
+    __slots__ = ("_slots",)
+
     def __init__(self) -> None:
         self._slots: list[Slot] = []  # few; an empty deque takes 0.6 kB for each connection
 

@@ -4,7 +4,6 @@ Feed it what arrived; it answers with what must happen.
 """
 
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 from gateway.core.attempts import Attempts
 from gateway.core.effects import (
@@ -67,7 +66,7 @@ class Subscription:
     confirmed: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Session:
     """What a conversation has come to."""
 
@@ -84,7 +83,7 @@ class Session:
     """The type of the last message, as metrics know it."""
 
     _attempts: Attempts = field(default_factory=Attempts)
-    _marks: "count[int]" = field(default_factory=count)
+    _last_mark: int = 0
 
     def receive(
         self, text: str | bytes, *, mint: str, now: float, in_batch: bool = False
@@ -193,7 +192,7 @@ class Session:
         new = [topic for topic in topics if topic not in self.patterns]
         if len(self.patterns) + len(new) > self.max_subscriptions:
             raise Forbidden("Too many subscriptions", limit=self.max_subscriptions, topics=new)
-        mark = next(self._marks)
+        mark = self._last_mark = self._last_mark + 1
         for topic in topics:
             held = self.patterns.setdefault(topic, Subscription(since=mark, at=now))
             if not held.confirmed:
