@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.core.session import Session
 from gateway.core.stretches import Stretches
@@ -26,6 +27,19 @@ class Replay:
     running: int = 0
     later: list[tuple[TopicDelivery, bytes]] = field(default_factory=list)
     size: int = 0
+
+
+def _remembered() -> "Recent[str, None]":
+    return Recent(REMEMBERED_MESSAGES)
+
+
+@dataclass(slots=True)
+class Past:
+    """What a connection was given, or spared, as far as that matters to what comes again."""
+
+    directs: "Recent[str, None]" = field(default_factory=_remembered)
+    spared: "Recent[str, None]" = field(default_factory=_remembered)
+    broadcasts: Stretches = field(default_factory=Stretches)
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +84,7 @@ class Connection:
         self.confirms = confirms
         """Whether the client confirms direct messages (R2)."""
 
-        self.unconfirmed = Unconfirmed(lambda handover: lapse(self, handover))
+        self.unconfirmed = Unconfirmed(partial(lapse, self))
         self.plain = True
         """Whether each broadcast may be written without a look: it is not being closed, and was
         never replayed anything."""
@@ -86,14 +100,19 @@ class Connection:
         self._end = end
         self._sent = sent
         self._catch_up = catch_up
-        self._seen: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
         self._replay: Replay | None = None
-        self._written = Stretches()
-        self._spared: Recent[str, None] = Recent(REMEMBERED_MESSAGES)
+        self._remembers: Past | None = None
+
+    @property
+    def _past(self) -> Past:
+        """Made when it is asked for: of most connections nobody ever asks."""
+        if self._remembers is None:
+            self._remembers = Past()
+        return self._remembers
 
     def spare(self, message_id: str) -> None:
         """Note a broadcast that is not written here because the client lags (X3)."""
-        self._spared.put(message_id, None)
+        self._past.spared.put(message_id, None)
 
     @property
     def opened(self) -> Opened:
@@ -138,9 +157,9 @@ class Connection:
 
     def _follow(self, delivery: TopicDelivery) -> bool:
         """Note a broadcast; return whether the client has it not, by a replay that overtook it."""
-        if delivery.offset and self._written.has(delivery):
+        if delivery.offset and self._past.broadcasts.has(delivery):
             return False
-        self._written.follow(delivery)
+        self._past.broadcasts.follow(delivery)
         return True
 
     def begin_replay(self) -> None:
@@ -154,7 +173,7 @@ class Connection:
         """Learn that the client has all of a topic up to here, and gets all that follows."""
         self._catch_up(self)
         self.plain = False
-        self._written.claim(topic, epoch, offset)
+        self._past.broadcasts.claim(topic, epoch, offset)
 
     def write_missed(
         self, deliveries: list[TopicDelivery], given_at: Callable[[str], float | None]
@@ -163,9 +182,10 @@ class Connection:
 
         ``given_at`` tells when this node has written a broadcast, by its id.
         """
-        missed = [one for one in deliveries if not self._written.covers(one)]
+        written = self._past.broadcasts
+        missed = [one for one in deliveries if not written.covers(one)]
         for one in missed:
-            self._written.add(one)
+            written.add(one)
         self._write_all(
             [
                 topic_frame(one)
@@ -179,7 +199,8 @@ class Connection:
         """Whether what the node has written then was written here: not kept back, nor shed."""
         if at is None or self._replay is None or at >= self._replay.began_at:
             return False
-        return delivery.message_id not in self._spared and self.session.wanted(delivery.topic, at)
+        spared = delivery.message_id in self._past.spared
+        return not spared and self.session.wanted(delivery.topic, at)
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
         """Write of what was kept back what is still wanted, and go on as usual."""
@@ -192,7 +213,7 @@ class Connection:
         later = [frame for one, frame in replay.later if wanted(one) and self._follow(one)]
         if later:
             self._hand_over(b"".join(later))
-        self.plain = not self.ended and not self._written
+        self.plain = not self.ended and not self._past.broadcasts
 
     @property
     def lags(self) -> bool:
@@ -232,16 +253,16 @@ class Connection:
 
         What a slow reader's transport holds counts here: to hand it back would double it.
         """
-        if message_id in self._seen:
+        if message_id in self._past.directs:
             return True
         if not self.write(frame):
             return False
-        self._seen.put(message_id, None)
+        self._past.directs.put(message_id, None)
         return True
 
     def was_written(self, message_id: str) -> bool:
         """Whether this direct message was written here, as far as is remembered."""
-        return message_id in self._seen or self.unconfirmed.knows(message_id)
+        return message_id in self._past.directs or self.unconfirmed.knows(message_id)
 
     def expect_snapshot(self) -> None:
         """Let a presence snapshot through, up to its limit."""
