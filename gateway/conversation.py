@@ -79,36 +79,47 @@ class Conversation:
             confirms=confirms,
         )
         self._session = session
-        self._performer = Performer(node, self._connection, self._renew, self._end)
-        self._expiry = Expiry(self._warn, lambda: self._end(Unauthorized("The token has expired")))
+        self._performs: Performer | None = None
+        self._expiry = Expiry(self._warn, self._expire)
         self._ended: ServiceError | None = None
         self._messages = 0
-        self._talking: asyncio.Task[None] | None = None
+        self._talking: asyncio.Timeout | None = None
+
+    @property
+    def _performer(self) -> Performer:
+        """Made when there is something to perform: most clients say little, and many nothing."""
+        if self._performs is None:
+            self._performs = Performer(self._node, self._connection, self._renew, self._end)
+        return self._performs
 
     async def run(self) -> None:
         """Converse until either side closes. Never raises for what a client does."""
         node, connection = self._node, self._connection
         node.connections.add(connection)
-        talking = self._talking = asyncio.create_task(self._talk())
         try:
-            await asyncio.wait({talking})
+            await self._talk()
             if isinstance(self._ended, GoingAway):
                 await self._performer.finish(FINISH_SECONDS)
         finally:
-            talking.cancel()
-            await asyncio.wait({talking})
             self._expiry.forget()
-            self._performer.stop()
+            if self._performs is not None:
+                self._performs.stop()
             self._leave()
             await self._close()
             connection.let_go()
             self._log()
-        if not talking.cancelled():
-            talking.result()
 
     async def _talk(self) -> None:
-        if await self._welcome():
-            await self._read()
+        """Welcome the client and read, until it has closed or this is to end."""
+        try:
+            async with asyncio.timeout(None) as self._talking:
+                if await self._welcome():
+                    await self._read()
+        except TimeoutError:
+            if self._ended is None:
+                raise
+        finally:
+            self._talking = None
 
     def _leave(self) -> None:
         node, connection = self._node, self._connection
@@ -209,7 +220,7 @@ class Conversation:
             return
         self._connection.reply(self._performer.error(error, command_id).frames)
         if self._talking is not None:
-            self._talking.cancel()  # or else the socket would be dropped without a handshake
+            self._talking.reschedule(0)  # to cancel the task would drop the socket without a close
 
     async def _close(self) -> None:
         """Close with the error's code, and wait for the client to answer (RFC 6455 7.1.2)."""
@@ -238,6 +249,9 @@ class Conversation:
         )
 
     # ---- the token's end -------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        self._end(Unauthorized("The token has expired"))
 
     def _warn(self) -> None:
         expires_at_ms = int(self._session.identity.expires_at * 1000)
