@@ -33,13 +33,14 @@ def _remembered() -> "Recent[str, None]":
     return Recent(REMEMBERED_MESSAGES)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Past:
     """What a connection was given, or spared, as far as that matters to what comes again."""
 
     directs: "Recent[str, None]" = field(default_factory=_remembered)
     spared: "Recent[str, None]" = field(default_factory=_remembered)
     broadcasts: Stretches = field(default_factory=Stretches)
+    unconfirmed: Unconfirmed
 
 
 @dataclass(eq=False, slots=True)
@@ -84,7 +85,6 @@ class Connection:
         self.confirms = confirms
         """Whether the client confirms direct messages (R2)."""
 
-        self.unconfirmed = Unconfirmed(partial(lapse, self))
         self.plain = True
         """Whether each broadcast may be written without a look: it is not being closed, and was
         never replayed anything."""
@@ -98,6 +98,7 @@ class Connection:
         self.snapshot_left = 0
         self._outbox = outbox
         self._end = end
+        self._lapse = lapse
         self._sent = sent
         self._catch_up = catch_up
         self._replay: Replay | None = None
@@ -107,8 +108,17 @@ class Connection:
     def _past(self) -> Past:
         """Made when it is asked for: of most connections nobody ever asks."""
         if self._remembers is None:
-            self._remembers = Past()
+            self._remembers = Past(unconfirmed=Unconfirmed(partial(self._lapse, self)))
         return self._remembers
+
+    @property
+    def unconfirmed(self) -> Unconfirmed:
+        """The direct messages that the client has not confirmed."""
+        return self._past.unconfirmed
+
+    def unserved(self) -> list[Handover]:
+        """Return the direct messages that it was written but has not confirmed, oldest first."""
+        return [] if self._remembers is None else list(self._remembers.unconfirmed)
 
     def spare(self, message_id: str) -> None:
         """Note a broadcast that is not written here because the client lags (X3)."""

@@ -95,7 +95,7 @@ class Directs:
         """Return in order what waits for the user's clients; nothing is held for them any more."""
         waiting: dict[str, Handover] = {}
         for connection in self._connections.of_user(user_id):
-            for handover in (*connection.unconfirmed, *connection.held):
+            for handover in (*connection.unserved(), *connection.held):
                 waiting[handover.delivery.message_id] = handover
             connection.held = [one for one in connection.held if one.settled]
         return [waiting[message_id] for message_id in sorted(waiting)]
@@ -110,7 +110,7 @@ class Directs:
         others = [
             handover
             for other in self._connections.of_user(connection.user_id)
-            for handover in other.unconfirmed
+            for handover in other.unserved()
             if handover not in held and not handover.settled
         ]
         for handover in others:

@@ -11,20 +11,17 @@ MAX_UNCONFIRMED = 256
 """So that one client cannot hold up a node."""
 
 REMEMBERED = 1000
-NOTHING: "Recent[str, None]" = Recent(0)
-"""What is remembered of most connections; nothing is put into it."""
 
 
 class Unconfirmed:
     """Waits for a client's confirmations; ``lapse`` is called with what it lets pass."""
 
-    __slots__ = ("_confirmed", "_lapse", "_since", "_timer", "_waiting", "_written")
-
     def __init__(self, lapse: Callable[[Handover], None]) -> None:
         self._lapse = lapse
         self._waiting: dict[str, list[Handover]] = {}
         self._since: dict[str, float] = {}
-        self._written = self._confirmed = NOTHING
+        self._written: Recent[str, None] = Recent(REMEMBERED)
+        self._confirmed: Recent[str, None] = Recent(REMEMBERED)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -52,8 +49,6 @@ class Unconfirmed:
         known.append(handover)
         if len(known) > 1:
             return False
-        if self._written is NOTHING:
-            self._written, self._confirmed = Recent(REMEMBERED), Recent(REMEMBERED)
         self._written.put(message_id, None)
         self._since[message_id] = asyncio.get_running_loop().time()
         self._watch()
