@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from gateway.connection import Connection
 from gateway.core.effects import Renew
@@ -42,6 +42,7 @@ FINISH_SECONDS = 2.0
 """For the answers to commands that are under way when the node stops."""
 
 MAX_REASON_BYTES = 120
+CLOSES = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 
 FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary", "extensions")
 
@@ -94,32 +95,31 @@ class Conversation:
 
     async def run(self) -> None:
         """Converse until either side closes. Never raises for what a client does."""
-        node, connection = self._node, self._connection
-        node.connections.add(connection)
-        try:
-            await self._talk()
-            if isinstance(self._ended, GoingAway):
-                await self._performer.finish(FINISH_SECONDS)
-        finally:
-            self._expiry.forget()
-            if self._performs is not None:
-                self._performs.stop()
-            self._leave()
-            await self._close()
-            connection.let_go()
-            self._log()
-
-    async def _talk(self) -> None:
-        """Welcome the client and read, until it has closed or this is to end."""
+        self._node.connections.add(self._connection)
         try:
             async with asyncio.timeout(None) as self._talking:
                 if await self._welcome():
-                    await self._read()
+                    while (message := await self._socket.receive()).type not in CLOSES:
+                        await self._hear(message)
+                        if self._ended is not None:
+                            return
         except TimeoutError:
             if self._ended is None:
                 raise
         finally:
             self._talking = None
+            await self._stop()
+
+    async def _stop(self) -> None:
+        if isinstance(self._ended, GoingAway):
+            await self._performer.finish(FINISH_SECONDS)
+        self._expiry.forget()
+        if self._performs is not None:
+            self._performs.stop()
+        self._leave()
+        await self._close()
+        self._connection.let_go()
+        self._log()
 
     def _leave(self) -> None:
         node, connection = self._node, self._connection
@@ -179,15 +179,12 @@ class Conversation:
 
     # ---- reading ---------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        async for message in self._socket:
-            self._messages += 1
-            if message.type is WSMsgType.TEXT:
-                await self._receive(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await self._receive_binary(message.data)
-            if self._ended is not None:
-                return
+    async def _hear(self, message: WSMessage) -> None:
+        self._messages += 1
+        if message.type is WSMsgType.TEXT:
+            await self._receive(message.data)
+        elif message.type is WSMsgType.BINARY:
+            await self._receive_binary(message.data)
 
     async def _receive(self, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -17,6 +17,8 @@ MAX_TIMER_SECONDS = 30 * 86_400.0
 class Expiry:
     """One timer for one conversation: for the warning, then for the end."""
 
+    __slots__ = ("_end", "_timer", "_warn")
+
     def __init__(self, warn: Callable[[], None], end: Callable[[], None]) -> None:
         self._warn = warn
         self._end = end

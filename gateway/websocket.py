@@ -1,6 +1,7 @@
 """The WebSocket endpoint: checks the request, completes the upgrade, has the client converse."""
 
 import logging
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
@@ -58,12 +59,18 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise
     node.metrics.accepts.inc()
     if request.transport is not None:
-        confirms = request.query.get("acks") == "1"
+        confirms = _query(request).get("acks", [""])[0] == "1"
         conversation = Conversation(
             node, request, socket, identity, request.transport, confirms=confirms
         )
+        del offer, identity  # what is named here is kept for as long as the client stays
         await conversation.run()
     return socket
+
+
+def _query(request: web.Request) -> dict[str, list[str]]:
+    """Parse the query; ``request.query`` would keep what it found, and the token with it."""
+    return parse_qs(request.rel_url.raw_query_string, keep_blank_values=True)
 
 
 def _refused(error: ServiceError, node: Node) -> web.Response:
@@ -81,7 +88,7 @@ def _checked_offer(request: web.Request, node: Node) -> Offer:
     if not origin_allowed(origin, request.host, allowed, development=development):
         raise OriginRefused
     return read_offer(
-        request.query.getall("token", []),
+        _query(request).get("token", []),
         headers.getall("Authorization", []),
         headers.getall("Sec-WebSocket-Protocol", []),
     )
