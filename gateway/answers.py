@@ -99,8 +99,8 @@ class Answers:
         finally:
             del self._asked[ask]
 
-    def take(self, answer: Answer) -> None:
-        """Take in what arrived. What comes too late is of no use to anybody."""
+    def take(self, answer: Answer) -> bool:
+        """Take in what arrived; return whether anybody here waits for it. Too late is no use."""
         asked = self._asked.get(answer.ask)
         if asked is not None and not asked.done():
             asked.set_result(answer)
@@ -108,6 +108,7 @@ class Answers:
             waiting.tally.add(answer)
             for waiter in waiting.waiters:
                 waiter.look()
+        return asked is not None or waiting is not None
 
     async def of_worker(self, ask: str, sending: Awaitable[None]) -> bytes:
         """Send a command to a worker and wait for the answer (X1).

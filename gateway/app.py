@@ -26,6 +26,7 @@ from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.node import Node
 from gateway.questions import Questions
+from gateway.receipts import Receipts
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
@@ -60,7 +61,8 @@ def make_node(
     metrics = Metrics(registry)
     uplink = Uplink(settings.partitions, metrics.batch_sent, trail)
     answers = Answers()
-    receipts = Packer(dropped=metrics.receipts_dropped.inc)
+    packer = Packer(dropped=metrics.receipts_dropped.inc)
+    receipts = Receipts(answers, packer)
     directs = Directs(settings.node_id, connections, uplink, receipts, metrics, trail)
     fanout = Fanout(subscriptions, connections, metrics)
     downlink = Downlink(
@@ -79,7 +81,7 @@ def make_node(
         settings.node_id,
         uplink,
         downlink,
-        receipts,
+        packer,
         metrics,
         subscriptions,
         connections,

@@ -5,11 +5,10 @@ from gateway.core.connections import Connections
 from gateway.core.wire import direct_frame
 from gateway.handover import Handover, Parcel
 from gateway.metrics import Metrics
+from gateway.receipts import Receipts
 from gateway.uplink import Uplink
-from shared.broker.batching import Packer
 from shared.clock import wall_clock_ms
 from shared.errors import Disconnected, Revoked
-from shared.messages import codec
 from shared.messages.answers import DirectReceipt, Receipt
 from shared.messages.deliveries import DirectDelivery, Dismissal, SettleAsked
 from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settled
@@ -29,7 +28,7 @@ class Directs:
         node_id: str,
         connections: Connections[Connection],
         uplink: Uplink,
-        receipts: Packer,
+        receipts: Receipts,
         metrics: Metrics,
         trail: Trail,
     ) -> None:
@@ -66,9 +65,9 @@ class Directs:
         ]
         for connection in ended:
             connection.end(error())
-        if dismissal.report_to:
-            receipt = Receipt(dismissal.ask, self._node_id, len(ended))
-            self._receipts.add(dismissal.report_to, codec.encode(receipt))
+        self._receipts.report(
+            dismissal.report_to, Receipt(dismissal.ask, self._node_id, len(ended))
+        )
 
     def take(self, delivery: DirectDelivery, parcel: Parcel) -> None:
         """Take a message from the broker."""
@@ -204,9 +203,8 @@ class Directs:
     def _report(
         self, delivery: DirectDelivery, delivered_to: list[str], *, pending: bool = False
     ) -> None:
-        if delivery.report_to:
-            receipt = DirectReceipt(delivery.ask, self._node_id, delivered_to, pending)
-            self._receipts.add(delivery.report_to, codec.encode(receipt))
+        receipt = DirectReceipt(delivery.ask, self._node_id, delivered_to, pending)
+        self._receipts.report(delivery.report_to, receipt)
 
 
 def _must_confirm(connection: Connection, delivery: DirectDelivery) -> bool:

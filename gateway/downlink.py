@@ -13,9 +13,9 @@ from gateway.fanout import Fanout
 from gateway.flushing import Flushing
 from gateway.handover import Parcel
 from gateway.metrics import Metrics
+from gateway.receipts import Receipts
 from gateway.uplink import Uplink
 from shared.broker import topology
-from shared.broker.batching import Packer
 from shared.broker.ports import Arrived
 from shared.messages import codec
 from shared.messages.answers import Receipt, Subscribers
@@ -41,7 +41,7 @@ class Downlink:
         directs: Directs,
         answers: Answers,
         uplink: Uplink,
-        receipts: Packer,
+        receipts: Receipts,
         metrics: Metrics,
         trail: Trail,
     ) -> None:
@@ -91,7 +91,7 @@ class Downlink:
 
     def _count(self, wanted: SubscribersWanted) -> None:
         answer = Subscribers(wanted.ask, self._node_id, self._fanout.subscribers(wanted.topic))
-        self._receipts.add(wanted.report_to, codec.encode(answer))
+        self._receipts.report(wanted.report_to, answer)
 
     def _is_partition(self, partition: int) -> bool:
         if 0 <= partition < self._uplink.partitions:
@@ -121,9 +121,8 @@ class Downlink:
         self._report(delivery, connections)
 
     def _report(self, delivery: TopicDelivery, connections: int) -> None:
-        if delivery.report_to:
-            receipt = Receipt(delivery.ask, self._node_id, connections)
-            self._receipts.add(delivery.report_to, codec.encode(receipt))
+        receipt = Receipt(delivery.ask, self._node_id, connections)
+        self._receipts.report(delivery.report_to, receipt)
 
     def direct(self, body: bytes, acknowledge: Callable[[], None]) -> None:
         """Perform a batch of direct deliveries; ``acknowledge`` it when all are settled.

@@ -74,7 +74,7 @@ class Membership:
         node_id: str,
         uplink: Uplink,
         downlink: Downlink,
-        receipts: Packer,
+        packer: Packer,
         metrics: Metrics,
         subscriptions: Subscriptions[Connection],
         connections: Connections[Connection],
@@ -85,7 +85,7 @@ class Membership:
         self._broker = broker
         self._uplink = uplink
         self._downlink = downlink
-        self._receipts = receipts
+        self._packer = packer
         self._metrics = metrics
         self._subscriptions = subscriptions
         self._connections = connections
@@ -178,7 +178,7 @@ class Membership:
                 channel, arrivals = await _consume(consume, direct, DIRECT_PREFETCH)
                 group.create_task(raise_when_lost(channel))
                 group.create_task(_hand_over_all(channel, arrivals, self._downlink.direct))
-                group.create_task(self._receipts.run(publisher))
+                group.create_task(self._packer.run(publisher))
                 sender = Sender(self.node_id, self.process, boot)
                 self._begin(life := Boot(sender, answers.name, publish, publisher, consume))
                 group.create_task(self._report_everything())
@@ -269,7 +269,7 @@ class Membership:
             case Heartbeat():
                 self._answer_terms(news)
             case TrailAsked():
-                tell(news, self._trail, self._receipts)
+                tell(news, self._trail, self._packer)
 
     def _answer_terms(self, news: Heartbeat) -> None:
         """Report to every reign that has not had our report yet."""

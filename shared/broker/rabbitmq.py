@@ -25,10 +25,10 @@ from aiormq.abc import AbstractChannel as AmqpChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from shared.broker.acknowledgements import Acknowledgements
 from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive, Start
 from shared.broker.queue_arguments import queue_arguments
 from shared.broker.reading import Reading
+from shared.broker.unacknowledged import Unacknowledged
 from shared.errors import BrokerUnavailable, Refused, ServiceError, Unroutable, translate
 
 HEARTBEAT = 5
@@ -212,7 +212,10 @@ class RabbitMQChannel:
         self._consumers: dict[str, str] = {}
         self._gone = asyncio.Event()
         self._message_ids = count(1)
-        self._acknowledged = Acknowledgements()
+        self._unacknowledged = Unacknowledged()
+        self._one_by_one = asyncio.Lock()
+        """Held while words for acknowledgements are said: each is true only after those before."""
+
         self._in_order = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         channel.close_callbacks.add(self.lose)
@@ -273,14 +276,15 @@ class RabbitMQChannel:
             message = await _within(DECLARE_TIMEOUT, self._amqp.basic_get(queue))
         if isinstance(message.delivery, Basic.GetEmpty):
             return None
-        return _arrived(message)
+        return self._arrived(message)
 
     async def acknowledge(self, *arrived: Arrived) -> None:
         """Let the broker forget these messages, and only these; see the port."""
         self._check()
+        tags = [one.tag for one in arrived]
         with self._border():
-            async with asyncio.timeout(PUBLISH_TIMEOUT):
-                for tag, all_before in self._acknowledged.add([one.tag for one in arrived]):
+            async with asyncio.timeout(PUBLISH_TIMEOUT), self._one_by_one:
+                for tag, all_before in self._unacknowledged.remove(tags):
                     await self._amqp.basic_ack(tag, multiple=all_before, wait=False)
         for reading in self._readings:
             for one in arrived:
@@ -302,11 +306,19 @@ class RabbitMQChannel:
 
         async def hand_over(message: DeliveredMessage) -> None:
             if not self._gone.is_set():
-                receive(_arrived(message))
+                receive(self._arrived(message))
 
         with _border():
             consuming = self._amqp.basic_consume(queue, hand_over, arguments=arguments)
             return str((await _within(DECLARE_TIMEOUT, consuming)).consumer_tag)
+
+    def _arrived(self, message: DeliveredMessage) -> Arrived:
+        tag, again = message.delivery_tag or 0, bool(message.redelivered)
+        self._unacknowledged.add(tag)
+        properties = message.header.properties
+        place = cast("int", (properties.headers or {}).get("x-stream-offset", 0))
+        reply_to, correlation = properties.reply_to or "", properties.correlation_id or ""
+        return Arrived(message.body, tag, again, place, reply_to, correlation)
 
     async def _send(self, body: bytes, to: Address, properties: Basic.Properties) -> None:
         try:
@@ -347,14 +359,6 @@ class RabbitMQChannel:
     def _check(self) -> None:
         if self._gone.is_set():
             raise BrokerUnavailable("The channel is gone")
-
-
-def _arrived(message: DeliveredMessage) -> Arrived:
-    tag, again = message.delivery_tag or 0, bool(message.redelivered)
-    properties = message.header.properties
-    place = cast("int", (properties.headers or {}).get("x-stream-offset", 0))
-    reply_to, correlation = properties.reply_to or "", properties.correlation_id or ""
-    return Arrived(message.body, tag, again, place, reply_to, correlation)
 
 
 def _is_fatal(error: BaseException) -> bool:

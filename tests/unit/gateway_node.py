@@ -24,6 +24,7 @@ from gateway.fanout import Fanout
 from gateway.handover import Handover
 from gateway.metrics import Metrics
 from gateway.outbox import Written
+from gateway.receipts import Receipts
 from shared.broker.batching import Packer
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages import codec
@@ -153,7 +154,8 @@ class GatewayNode:
         self.connections: Connections[Connection] = Connections()
         self.uplink = FakeUplink()
         self.answers = Answers()
-        self.receipts = Packer(lambda count: None)
+        self.packer = Packer(lambda count: None)
+        receipts = Receipts(self.answers, self.packer)
         self.acknowledged: list[int] = []
         """The parcels of direct messages that the broker need not keep, by their sequence."""
 
@@ -162,9 +164,7 @@ class GatewayNode:
         self.fanout = Fanout(self.subscriptions, self.connections, metrics)
         uplink: Any = self.uplink
         self.trail = Trail("gateway", node_id, time.time_ns)
-        self.directs = Directs(
-            node_id, self.connections, uplink, self.receipts, metrics, self.trail
-        )
+        self.directs = Directs(node_id, self.connections, uplink, receipts, metrics, self.trail)
         self.downlink = Downlink(
             node_id,
             self.fanout,
@@ -172,7 +172,7 @@ class GatewayNode:
             self.directs,
             self.answers,
             uplink,
-            self.receipts,
+            receipts,
             metrics,
             self.trail,
         )
@@ -253,5 +253,5 @@ class GatewayNode:
     @property
     def reports(self) -> list[Answer]:
         """The receipts that wait to be sent, whoever they are for."""
-        waiting = self.receipts._waiting.values()
+        waiting = self.packer._waiting.values()
         return codec.decode(codec.join([one for queue in waiting for one in queue]), codec.ANSWERS)

@@ -7,7 +7,7 @@ import pytest
 from gateway.core import gaps
 from shared.broker.ports import Arrived
 from shared.messages import codec
-from shared.messages.answers import DirectReceipt, Receipt, Stored
+from shared.messages.answers import DirectReceipt, Receipt, Routed, Stored
 from shared.messages.deliveries import ReplayEnded
 from shared.messages.envelopes import ReplayAsked
 from tests.unit.builders import direct_delivery, topic_delivery
@@ -27,6 +27,16 @@ def test_a_broadcast_is_reported_with_its_count_if_somebody_asks(node):
     node.deliver(topic_delivery(number=1, ask="one"), topic_delivery(number=2, report_to=""))
 
     assert node.reports == [Receipt("one", "n1", 1)]
+
+
+async def test_who_waits_on_this_node_is_told_at_once_and_nobody_else(node):
+    node.client("c1", "bob", "chat.general")
+    outcome = node.answers.collect("one", receipt_seconds=1.0)
+
+    node.deliver(topic_delivery(number=1, ask="one"), topic_delivery(number=2, ask="two"))
+    assert node.reports == [Receipt("two", "n1", 1)]
+    node.answers.take(Routed("one", "one", ["n1"], complete=True))
+    assert (await outcome).recipients == 1
 
 
 def test_a_direct_message_is_reported_with_its_connections(node):
