@@ -6,6 +6,7 @@ import pytest
 from msgspec import Raw
 
 from gateway.core.session import Session
+from gateway.core.tally import Tally
 from shared.broker import topology
 from shared.broker.ports import Address, Arrived
 from shared.messages import codec
@@ -123,8 +124,10 @@ async def test_a_fault_while_waiting_for_the_outcome_names_the_command(
 ) -> None:
     [alice] = await place.people("alice")
 
-    async def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+    def fail(*_: object, **__: object) -> "asyncio.Future[Tally]":
+        outcome: asyncio.Future[Tally] = asyncio.get_running_loop().create_future()
+        outcome.set_exception(ZeroDivisionError())
+        return outcome
 
     with monkeypatch.context() as broken:
         broken.setattr(place.server.node.answers, "collect", fail)
