@@ -18,6 +18,7 @@ from shared.broker import topology
 from shared.broker.memory import MemoryConnection
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Numbered, RouteBroadcast, Sender
+from shared.partitions import partition_of
 from tests.component.staging import Stall, held_by_consumers, topic_of
 from tests.support.embedded import Gate, Place, Talk, token, until
 
@@ -194,10 +195,11 @@ async def who_has_asked_is_gone(place: Place, _: pytest.MonkeyPatch) -> AsyncIte
 @asynccontextmanager
 async def the_broker_does_not_confirm(place: Place, _: pytest.MonkeyPatch) -> AsyncIterator[None]:
     alice = await place.connect("alice")
-    with Gate("router.commands."):
-        while not place.server.node.uplink.waiting:  # what goes in one batch is in flight together
-            await say(alice, "in line")
-            await asyncio.sleep(0.001)
+    partition = partition_of(TOPIC, place.server.settings.partitions)
+    with Gate(topology.commands(topology.ROUTER, partition).name) as gate:
+        await say(alice, "in flight")
+        await gate.held.wait()
+        await say(alice, "in line")
         yield
 
 

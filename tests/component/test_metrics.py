@@ -16,7 +16,7 @@ from shared.process.metrics import measured
 from shared.release import RELEASE
 from tests.component.conftest import Start
 from tests.component.moving import SCENES, SETTINGS, Scene
-from tests.support.embedded import PATIENCE, Place, token
+from tests.support.embedded import PATIENCE, Place, token, until
 
 CONSTANT = {
     "process_cpu_seconds",
@@ -73,10 +73,19 @@ def _written(name: str, labels: dict[str, str]) -> str:
     return f"{name}{{{inside}}}" if inside else name
 
 
+def has_settled(place: Place) -> bool:
+    """Whether nothing of the beginning is in line: all owners serve, and know the node."""
+    node, server = place.server.node, place.server
+    reigns = [seat.reign for one in (server.router, server.presence.replica) for seat in one._seats]
+    known = all(reign and node.membership.node_id in reign.owner.lives for reign in reigns)
+    return known and not node.uplink.waiting
+
+
 @pytest.fixture
 async def metrics(start: Start) -> AsyncIterator[Metrics]:
     place = await start(**SETTINGS)
     server = place.server
+    await until(lambda: has_settled(place), "the node has told every partition of itself")
     async with (
         measured(server.registry, server.broker),
         admin_server(server.settings, server.registry, lambda: server.ready) as port,
