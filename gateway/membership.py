@@ -296,7 +296,6 @@ async def _perform_all(
         for arrived in some:
             with _harmless():
                 perform(arrived)
-            await asyncio.sleep(0)  # however many there are, others have their turn
         await channel.acknowledge(*some)
 
 
