@@ -126,8 +126,13 @@ async def listening(node: Node) -> AsyncIterator[Listening]:
     if node.settings.api == "public":
         add_api(app, node)
     # No access log: its request line would hold tokens (S1 lets them travel in the query).
+    # No keep-alives of TCP: heartbeats, and the time-out of HTTP's, are sooner.
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=10, shutdown_timeout=CLEANUP_SECONDS
+        app,
+        access_log=None,
+        keepalive_timeout=10,
+        tcp_keepalive=False,
+        shutdown_timeout=CLEANUP_SECONDS,
     )
     await runner.setup()
     drain = Drain(node, lambda: _stop_listening(runner))

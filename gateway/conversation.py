@@ -152,7 +152,7 @@ class Conversation:
         while True:
             await self._node.membership.wait_ready()
             try:
-                await asyncio.shield(self._node.uplink.opened(self._connection).confirmed)
+                await self._node.uplink.opened(self._connection).confirmed
             except BrokerUnavailable:
                 await asyncio.sleep(0.1)  # a new boot has begun, or will
             else:
