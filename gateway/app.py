@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.answers import Answers
 from gateway.api.server import add_api
-from gateway.connection import Connection
+from gateway.connection import Connection, Hooks
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
@@ -94,6 +94,7 @@ def make_node(
         TokenVerifier(settings),
         subscriptions,
         connections,
+        Hooks(directs.lapsed, metrics.sent_bytes.inc, fanout.catch_up),
         uplink,
         fanout,
         directs,

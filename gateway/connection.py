@@ -60,6 +60,20 @@ class Gathered:
     """How many sockets have it not (A5)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a connection calls of its node; one for all, for they are many."""
+
+    lapse: "Callable[[Connection, Handover], None]"
+    """The client has not confirmed a direct message in time."""
+
+    sent: Callable[[int], object]
+    """So many bytes were written."""
+
+    catch_up: "Callable[[Connection], None]"
+    """Something else is about to be written than what was gathered for it."""
+
+
 class Connection:
     """A client's socket, with what was already sent on it."""
 
@@ -68,9 +82,7 @@ class Connection:
         session: Session,
         outbox: Outbox,
         end: Callable[[ServiceError], None],
-        lapse: "Callable[[Connection, Handover], None]",
-        sent: Callable[[int], object],
-        catch_up: "Callable[[Connection], None]",
+        hooks: Hooks,
         *,
         confirms: bool = False,
     ) -> None:
@@ -98,9 +110,7 @@ class Connection:
         self.snapshot_left = 0
         self._outbox = outbox
         self._end = end
-        self._lapse = lapse
-        self._sent = sent
-        self._catch_up = catch_up
+        self._hooks = hooks
         self._replay: Replay | None = None
         self._remembers: Past | None = None
 
@@ -108,7 +118,7 @@ class Connection:
     def _past(self) -> Past:
         """Made when it is asked for: of most connections nobody ever asks."""
         if self._remembers is None:
-            self._remembers = Past(unconfirmed=Unconfirmed(partial(self._lapse, self)))
+            self._remembers = Past(unconfirmed=Unconfirmed(partial(self._hooks.lapse, self)))
         return self._remembers
 
     @property
@@ -138,7 +148,7 @@ class Connection:
         """
         if self._hand_over(frame) is GONE:
             return False
-        self._sent(len(frame))
+        self._hooks.sent(len(frame))
         return True
 
     def put(self, frames: bytes) -> bool:
@@ -174,14 +184,14 @@ class Connection:
 
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
-        self._catch_up(self)
+        self._hooks.catch_up(self)
         self.plain = False
         self._replay = self._replay or Replay(time.monotonic())
         self._replay.running += 1
 
     def goes_on(self, topic: str, epoch: str, offset: int) -> None:
         """Learn that the client has all of a topic up to here, and gets all that follows."""
-        self._catch_up(self)
+        self._hooks.catch_up(self)
         self.plain = False
         self._past.broadcasts.claim(topic, epoch, offset)
 
@@ -240,7 +250,7 @@ class Connection:
         await self._outbox.drained()
 
     def _hand_over(self, frame: bytes) -> Written:
-        self._catch_up(self)
+        self._hooks.catch_up(self)
         return self._put(frame)
 
     def _put(self, frames: bytes) -> Written:
@@ -280,7 +290,7 @@ class Connection:
 
     def finish(self) -> None:
         """Be given nothing more: it is being closed."""
-        self._catch_up(self)
+        self._hooks.catch_up(self)
         self.ended, self.plain = True, False
 
     def end(self, error: ServiceError) -> None:

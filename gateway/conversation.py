@@ -70,18 +70,10 @@ class Conversation:
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
         limit = OUTBOX_MESSAGES * largest_message(node.settings)
         outbox = Outbox(transport, request.protocol, limit)
-        self._connection = Connection(
-            session,
-            outbox,
-            self._end,
-            node.directs.lapsed,
-            node.metrics.sent_bytes.inc,
-            node.fanout.catch_up,
-            confirms=confirms,
-        )
+        self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
         self._session = session
         self._performs: Performer | None = None
-        self._expiry = Expiry(self._warn, self._expire)
+        self._expiry = Expiry(self)
         self._ended: ServiceError | None = None
         self._messages = 0
         self._talking: asyncio.Timeout | None = None
@@ -247,10 +239,12 @@ class Conversation:
 
     # ---- the token's end -------------------------------------------------------------------------
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Be over: the token is."""
         self._end(Unauthorized("The token has expired"))
 
-    def _warn(self) -> None:
+    def expires_soon(self) -> None:
+        """Tell the client that its token will soon be over."""
         expires_at_ms = int(self._session.identity.expires_at * 1000)
         self._connection.reply([frames.auth_status("token_expiring", expires_at_ms)])
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.core.identity import Identity
 
@@ -14,14 +15,23 @@ MAX_TIMER_SECONDS = 30 * 86_400.0
 """What event loops can be asked for in one go."""
 
 
+class Expiring(Protocol):
+    """Who lasts as long as a token."""
+
+    def expires_soon(self) -> None:
+        """Warn: little time is left."""
+
+    def expire(self) -> None:
+        """End: the token is over."""
+
+
 class Expiry:
     """One timer for one conversation: for the warning, then for the end."""
 
-    __slots__ = ("_end", "_timer", "_warn")
+    __slots__ = ("_timer", "_whose")
 
-    def __init__(self, warn: Callable[[], None], end: Callable[[], None]) -> None:
-        self._warn = warn
-        self._end = end
+    def __init__(self, whose: Expiring) -> None:
+        self._whose = whose
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, identity: Identity) -> None:
@@ -39,8 +49,8 @@ class Expiry:
             self._timer.cancel()
 
     def _warn_in_time(self, expires_at: float) -> None:
-        self._later(expires_at + LEEWAY_SECONDS - time.time(), self._end)
-        self._warn()
+        self._later(expires_at + LEEWAY_SECONDS - time.time(), self._whose.expire)
+        self._whose.expires_soon()
 
     def _later(self, seconds: float, call: Callable[..., None], *given: float) -> None:
         loop = asyncio.get_running_loop()

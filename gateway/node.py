@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.answers import Answers
-from gateway.connection import Connection
+from gateway.connection import Connection, Hooks
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
@@ -28,6 +28,7 @@ class Node:
     verifier: TokenVerifier
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]
+    hooks: Hooks
     uplink: Uplink
     fanout: Fanout
     directs: Directs

@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from gateway import unconfirmed
 from gateway.answers import Answers
-from gateway.connection import Connection
+from gateway.connection import Connection, Hooks
 from gateway.core.connections import Connections
 from gateway.core.session import Session, Subscription
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
 from gateway.downlink import Downlink
 from gateway.fanout import Fanout
-from gateway.handover import Handover
 from gateway.metrics import Metrics
 from gateway.outbox import Written
 from gateway.receipts import Receipts
@@ -48,9 +46,7 @@ class Client:
         self,
         connection_id: str,
         user_id: str,
-        lapse: Callable[[Connection, Handover], None],
-        sent: Callable[[int], object],
-        catch_up: Callable[[Connection], None],
+        hooks: Hooks,
         *,
         welcomed: bool = True,
         confirms: bool = False,
@@ -72,9 +68,7 @@ class Client:
             session,
             self,  # type: ignore[arg-type]
             self.ended.append,
-            lapse,
-            sent,
-            catch_up,
+            hooks,
             confirms=confirms,
         )
         self.connection.welcomed = welcomed
@@ -191,9 +185,7 @@ class GatewayNode:
         client = Client(
             connection_id,
             user_id,
-            self.directs.lapsed,
-            self.metrics.sent_bytes.inc,
-            self.fanout.catch_up,
+            Hooks(self.directs.lapsed, self.metrics.sent_bytes.inc, self.fanout.catch_up),
             welcomed=welcomed,
             confirms=confirms,
         )
