@@ -5,14 +5,14 @@ A batch is what gathered while the previous one waited for its confirm; the firs
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from msgspec import Raw
 
 from shared.broker.ports import Address, Channel
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Numbered, Sender
 from shared.together import together
@@ -209,6 +209,7 @@ class Packer:
     def __init__(self, dropped: Callable[[int], None]) -> None:
         self._dropped = dropped
         self._waiting: dict[str, list[bytes]] = defaultdict(list)
+        self._awaited: list[asyncio.Future[None]] = []
         self._some = asyncio.Event()
 
     def add(self, queue: str, envelope: bytes) -> None:
@@ -216,22 +217,52 @@ class Packer:
         self._waiting[queue].append(envelope)
         self._some.set()
 
+    async def send(self, envelopes: Mapping[str, list[bytes]]) -> None:
+        """Put envelopes in line, by queue; return once the broker has all that is not refused.
+
+        Raises:
+            BrokerUnavailable: it has not taken them in time.
+        """
+        for queue, some in envelopes.items():
+            self._waiting[queue] += some
+        sent = asyncio.get_running_loop().create_future()
+        self._awaited.append(sent)
+        self._some.set()
+        await sent
+
     async def run(self, channel: Channel) -> None:
         """Send what is added, until cancelled."""
         while True:
             await self._some.wait()
             self._some.clear()
             waiting, self._waiting = self._waiting, defaultdict(list)
-            await together(
+            awaited, self._awaited = self._awaited, []
+            failures = await together(
                 [
                     self._send(channel, Address(queue=queue), chunk)
                     for queue, envelopes in waiting.items()
                     for chunk in chunks(envelopes)
                 ]
             )
+            _settle(awaited, next(filter(None, failures), None))
 
-    async def _send(self, channel: Channel, to: Address, chunk: list[bytes]) -> None:
+    async def _send(
+        self, channel: Channel, to: Address, chunk: list[bytes]
+    ) -> BrokerUnavailable | None:
+        """Send a batch; return what has failed, a refusal not counted."""
         try:
             await channel.publish(codec.join(chunk), to)
-        except BrokerUnavailable:
+        except BrokerUnavailable as error:
             self._dropped(len(chunk))
+            return None if isinstance(error, Unroutable | Refused) else error
+        return None
+
+
+def _settle(awaited: "list[asyncio.Future[None]]", failure: BrokerUnavailable | None) -> None:
+    for one in awaited:
+        if one.done():
+            continue  # whoever waited has been cancelled
+        if failure is None:
+            one.set_result(None)
+        else:
+            one.set_exception(failure)

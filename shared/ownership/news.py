@@ -58,11 +58,13 @@ class News:
     ) -> None:
         self.leases = Leases()
         self.peers = Peers(service, process)
+        self.answers = Packer(dropped=lambda _: None)
+        """Goes out while ``answer`` runs; whoever is gone waits no longer."""
+
         self._channel = channel
         self._service = service
         self._process = process
         self._trail = trail
-        self._answers = Packer(dropped=lambda _: None)
         self._place = place
         self._apply = apply
         self._beat_returned = beat_returned
@@ -126,8 +128,8 @@ class News:
             await self._channel.acknowledge(arrived)
 
     async def answer(self) -> None:
-        """Answer what is asked, for ever; whoever does not take it waits no longer."""
-        await self._answers.run(self._channel)
+        """Send what is answered, for ever."""
+        await self.answers.run(self._channel)
 
     async def lost(self) -> None:
         """Return when nothing can be heard any more."""
@@ -166,7 +168,7 @@ class News:
                 self.peers.heard(news)
                 return
             case TrailAsked():
-                tell(news, self._trail, self._answers)
+                tell(news, self._trail, self.answers)
                 return
         self._apply(change)
 

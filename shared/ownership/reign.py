@@ -257,15 +257,12 @@ class Reign:
             yield self._batch(to, [Raw(envelope) for envelope in chunk], serial)
 
     async def _answer(self, answers: dict[str, list[bytes]]) -> None:
-        """Whoever waited for an answer and is gone has no use for it: a refusal is no matter."""
-        await together(
-            [
-                self._try(Address(queue=queue), codec.join(chunk))
-                for queue, envelopes in answers.items()
-                if queue
-                for chunk in chunks(envelopes)
-            ]
-        )
+        """Whoever waited for an answer and is gone has no use for it: a refusal is no matter.
+
+        What the replica's other reigns answer goes with it.
+        """
+        if awaited := {queue: some for queue, some in answers.items() if queue}:
+            await self._news.answers.send(awaited)
 
     async def _try(self, to: Address, body: bytes, *, persistent: bool = False) -> bool:
         try:

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from shared.broker import batching
-from shared.broker.batching import BATCH_BYTES, BATCH_ENVELOPES, PartitionLink, chunks
+from shared.broker.batching import BATCH_BYTES, BATCH_ENVELOPES, Packer, PartitionLink, chunks
 from shared.broker.ports import Address
 from shared.errors import BrokerUnavailable, Refused, Unroutable
 from shared.messages import codec
@@ -331,3 +333,97 @@ async def test_whoever_remembers_a_settled_submission_does_not_keep_its_envelope
         await broker.confirm()
 
     assert (submission.number, submission.envelope) == (1, b"")
+
+
+# ---- the packer ----------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeChannel:
+    """A channel that confirms only when told to."""
+
+    published: list[tuple[str, list[bytes]]] = field(default_factory=list)
+    confirms: "list[asyncio.Future[None]]" = field(default_factory=list)
+
+    async def publish(self, body: bytes, to: Address) -> None:
+        envelopes = msgspec.msgpack.decode(body, type=list[Raw])
+        self.published.append((to.queue, [bytes(one) for one in envelopes]))
+        self.confirms.append(asyncio.get_running_loop().create_future())
+        await self.confirms[-1]
+
+
+@asynccontextmanager
+async def packing() -> "AsyncIterator[tuple[Packer, FakeChannel, list[int]]]":
+    dropped: list[int] = []
+    packer, channel = Packer(dropped.append), FakeChannel()
+    running = asyncio.create_task(packer.run(channel))  # type: ignore[arg-type]
+    try:
+        yield packer, channel, dropped
+    finally:
+        running.cancel()
+
+
+def says(packer: Packer, queue: str, envelope: bytes) -> "asyncio.Future[None]":
+    return asyncio.ensure_future(packer.send({queue: [envelope]}))
+
+
+async def test_what_several_add_for_a_queue_goes_together_and_each_learns_when_it_is_sent():
+    async with packing() as (packer, channel, _):
+        sent = [says(packer, "answers.n1", word("one")), says(packer, "answers.n1", word("two"))]
+        await settled()
+        assert channel.published == [("answers.n1", [word("one"), word("two")])]
+        assert not any(one.done() for one in sent)
+
+        channel.confirms[0].set_result(None)
+        await settled()
+        assert [one.result() for one in sent] == [None, None]
+
+
+async def test_what_is_added_meanwhile_is_not_sent_before_its_own_confirm():
+    async with packing() as (packer, channel, _):
+        says(packer, "answers.n1", word("one"))
+        await settled()
+        later = says(packer, "answers.n1", word("two"))
+        channel.confirms[0].set_result(None)
+        await settled()
+        assert not later.done()
+
+        channel.confirms[1].set_result(None)
+        await settled()
+        assert later.done()
+
+
+@pytest.mark.parametrize("refusal", [Refused(), Unroutable()])
+async def test_what_a_queue_refuses_is_dropped_and_nobody_waits_for_it(
+    refusal: BrokerUnavailable,
+):
+    async with packing() as (packer, channel, dropped):
+        sent = says(packer, "answers.n1", word("one"))
+        await settled()
+        channel.confirms[0].set_exception(refusal)
+        await settled()
+
+        assert sent.result() is None
+        assert dropped == [1]
+
+
+async def test_whoever_waits_learns_that_the_broker_has_not_taken_it():
+    async with packing() as (packer, channel, dropped):
+        sent = says(packer, "answers.n1", word("one"))
+        await settled()
+        channel.confirms[0].set_exception(BrokerUnavailable())
+        await settled()
+
+        assert isinstance(sent.exception(), BrokerUnavailable)
+        assert dropped == [1]
+
+
+async def test_one_who_waits_no_longer_holds_up_nobody():
+    async with packing() as (packer, channel, _):
+        gone, there = says(packer, "a", word("one")), says(packer, "b", word("two"))
+        await settled()
+        gone.cancel()
+        for confirm in channel.confirms:
+            confirm.set_result(None)
+        await settled()
+        assert there.done()

@@ -84,6 +84,7 @@ class Realm:
         self.registry = CollectorRegistry()
         self.counts = Counts("router", self.registry)
         self._numbers = 0
+        self._answering: list[asyncio.Task[None]] = []
         self.trail = Trail("router", "r1", time.time_ns)
 
     async def opens(self, inbox: Queue | None = None) -> "Realm":
@@ -124,6 +125,7 @@ class Realm:
         await records.begin(0, owner.replay)
         reign = Reign(0, owner, channel, records, news, announce_nothing, self.counts, self.trail)
         reigns.append(reign)
+        self._answering.append(asyncio.create_task(news.answer()))
         if (older_ms := reign.begin()) is not None:
             await reign.fill(older_ms)
         return reign
