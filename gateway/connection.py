@@ -29,16 +29,12 @@ class Replay:
     size: int = 0
 
 
-def _remembered() -> "Recent[str, None]":
-    return Recent(REMEMBERED_MESSAGES)
-
-
 @dataclass(slots=True, kw_only=True)
 class Past:
     """What a connection was given, or spared, as far as that matters to what comes again."""
 
-    directs: "Recent[str, None]" = field(default_factory=_remembered)
-    spared: "Recent[str, None]" = field(default_factory=_remembered)
+    directs: "Recent[str, None]" = field(default_factory=partial(Recent, REMEMBERED_MESSAGES))
+    spared: "Recent[str, None]" = field(default_factory=partial(Recent, REMEMBERED_MESSAGES))
     broadcasts: Stretches = field(default_factory=Stretches)
     unconfirmed: Unconfirmed
 
@@ -129,6 +125,10 @@ class Connection:
     def unserved(self) -> list[Handover]:
         """Return the direct messages that it was written but has not confirmed, oldest first."""
         return [] if self._remembers is None else list(self._remembers.unconfirmed)
+
+    def give_up(self) -> list[Handover]:
+        """Wait for no word of the client any more; return what it has not confirmed."""
+        return [] if self._remembers is None else list(self._remembers.unconfirmed.clear())
 
     def spare(self, message_id: str) -> None:
         """Note a broadcast that is not written here because the client lags (X3)."""

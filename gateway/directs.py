@@ -123,7 +123,7 @@ class Directs:
     def gone(self, connection: Connection) -> None:
         """The connection is gone: find another place for what it has not taken."""
         held, connection.held = connection.held, []
-        for handover in (*held, *connection.unconfirmed.clear()):
+        for handover in (*held, *connection.give_up()):
             handover.waiting.discard(connection.id)
             if handover.settled or handover.waiting:
                 continue
