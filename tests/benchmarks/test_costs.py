@@ -11,7 +11,7 @@ from benchmarks.systems import embedded, limit
 CONNECTIONS = 500
 SECONDS = 1.0
 
-SHARES = {1: 2.8, 8: 0.5, 64: 0.25}
+SHARES = {1: 2.0, 8: 0.35, 64: 0.18}
 """What a delivery costs by how many broadcasts are outstanding, all services in one process, as a
 share of what it costs the limit; found on two shared cores."""
 
