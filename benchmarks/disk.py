@@ -17,5 +17,6 @@ def sync_times_ms(*, rate: float, count: int, size: int) -> list[float]:
             os.write(file.fileno(), bytes(size))
             os.fdatasync(file.fileno())
             took.append((time.monotonic() - began) * 1e3)
+            # What is measured comes at a rate: a disk that is never idle answers otherwise.
             time.sleep(max(0.0, began + 1 / rate - time.monotonic()))
     return sorted(took)

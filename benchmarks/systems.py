@@ -19,6 +19,7 @@ from standalone.tokens import development_token
 
 PAYLOAD_BYTES = 200
 SPEAKER = "speaker"
+LIMIT = "limit"
 
 
 class Tongue(Protocol):
@@ -138,7 +139,7 @@ def limit() -> Iterator[System]:
         TemporaryDirectory() as logs,
         Program([str(built("limit")), str(port)], log=Path(logs) / "log", port=port) as program,
     ):
-        yield System("limit", [port], {"limit": [program.pid]}, Bare())
+        yield System(LIMIT, [port], {LIMIT: [program.pid]}, Bare())
 
 
 @contextmanager

@@ -41,8 +41,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     node = request.app[NODE]
     if node.membership.draining:  # over a connection that was kept alive
         return _refused(GoingAway(), node)
+    query = _query(request)
     try:
-        offer = _checked_offer(request, node)
+        offer = _checked_offer(request, query, node)
         identity = node.verifier.verify(offer.token or "")
     except Unauthorized as error:
         node.metrics.refusal(error)
@@ -59,11 +60,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise
     node.metrics.accepts.inc()
     if request.transport is not None:
-        confirms = _query(request).get("acks", [""])[0] == "1"
+        confirms = query.get("acks", [""])[0] == "1"
         conversation = Conversation(
             node, request, socket, identity, request.transport, confirms=confirms
         )
-        del offer, identity  # what is named here is kept for as long as the client stays
+        del query, offer, identity  # what is named here is kept for as long as the client stays
         await conversation.run()
     return socket
 
@@ -81,14 +82,14 @@ def _refused(error: ServiceError, node: Node) -> web.Response:
     return response
 
 
-def _checked_offer(request: web.Request, node: Node) -> Offer:
+def _checked_offer(request: web.Request, query: dict[str, list[str]], node: Node) -> Offer:
     headers = request.headers
     development = node.settings.mode == "development"
     origin, allowed = headers.get("Origin"), node.settings.allowed_origins
     if not origin_allowed(origin, request.host, allowed, development=development):
         raise OriginRefused
     return read_offer(
-        _query(request).get("token", []),
+        query.get("token", []),
         headers.getall("Authorization", []),
         headers.getall("Sec-WebSocket-Protocol", []),
     )

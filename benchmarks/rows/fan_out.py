@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from benchmarks.clients import Clients, Message
 from benchmarks.measuring import RUNS, WARM_UP_SECONDS, Run, crowd, measure
 from benchmarks.outcomes import Bar, Figure, Outcome, Plot, Table
-from benchmarks.systems import System, cluster, embedded, limit, payload
+from benchmarks.systems import LIMIT, System, cluster, embedded, limit, payload
 
 WINDOWS = {1: 1.4, 8: 0.4, 64: 0.2}
 """How many are outstanding, and what a delivery may cost then, as a share of the limit."""
 
-LIMIT = "limit"
 COLUMNS = [
     "connections",
     "outstanding",

@@ -24,7 +24,7 @@ from benchmarks.outcomes import Bar, Figure, Outcome, Plot, Table
 from benchmarks.peers import PEERS, NotInstalled, Peer
 from benchmarks.peers.tongues import TOPIC
 from benchmarks.processes import NotStarted
-from benchmarks.systems import PAYLOAD_BYTES, System, cluster, embedded, limit, payload
+from benchmarks.systems import LIMIT, PAYLOAD_BYTES, System, cluster, embedded, limit, payload
 from standalone import local_cluster
 
 LISTENERS = 1000
@@ -47,7 +47,6 @@ TOGETHER = {"socket.io": (0.75, 0.3), "python-socketio": (0.2, 0.08)}
 
 SECONDS = 3.0
 SETTLE_SECONDS = 0.5
-LIMIT = "limit"
 OURS = "this service"
 FAILURES = (NotStarted, local_cluster.NotStarted, RuntimeError, LoadFailed, Incomplete)
 """What keeps one system from being measured: RuntimeError is a private RabbitMQ's."""

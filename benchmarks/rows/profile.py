@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.clients import Clients
-from benchmarks.outcomes import Outcome, Table
+from benchmarks.outcomes import Figure, Outcome, Table
 from benchmarks.rows import direct, fan_out, storm
 from benchmarks.sampling import own_samples, sampling
 from benchmarks.systems import Ours, System, cluster, embedded
@@ -37,17 +37,13 @@ def look(system: System, load: Load) -> dict[str, Counter[str]]:
 
 def table(title: str, system: System, load: Load) -> Table:
     """Return what the processes are at most: the share of their samples, and the function."""
-    lines = [
+    lines: list[list[str | Figure]] = [
         [name, f"{times / own.total():.0%}", f"`{function}`"]
         for name, own in look(system, load).items()
         for function, times in own.most_common(TOP)
         if own.total() >= FEWEST
     ]
-    return Table(
-        f"{title}, {system.name}",
-        ["process", "of its samples", "function"],
-        [[*one] for one in lines],
-    )
+    return Table(f"{title}, {system.name}", ["process", "of its samples", "function"], lines)
 
 
 def fan_out_table(system: System, seconds: float) -> Table:

@@ -239,7 +239,7 @@ class Reign:
             for to, envelopes in effects.deliveries.items()
             for body in self._batches(to, envelopes)
         ]
-        tries = [self._try(to, body, persistent=self.owner.persistent) for to, body in addressed]
+        tries = [self._try(to, body) for to, body in addressed]
         taken = (await together([*appends, *tries]))[len(appends) :]
         refused = frozenset(
             to for (to, _), was_taken in zip(addressed, taken, strict=True) if not was_taken
@@ -264,9 +264,9 @@ class Reign:
         if awaited := {queue: some for queue, some in answers.items() if queue}:
             await self._news.answers.send(awaited)
 
-    async def _try(self, to: Address, body: bytes, *, persistent: bool = False) -> bool:
+    async def _try(self, to: Address, body: bytes) -> bool:
         try:
-            await self._channel.publish(body, to, persistent=persistent)
+            await self._channel.publish(body, to, persistent=self.owner.persistent)
         except (Unroutable, Refused):
             return False
         return True

@@ -250,11 +250,11 @@ async def test_a_client_that_has_gone_before_its_upgrade_leaves_no_stack_trace(
     serving: list[asyncio.Task[None]] = []
     check = websocket._checked_offer
 
-    def check_too_late(request: web.Request, node: Node) -> Offer:
+    def check_too_late(request: web.Request, query: dict[str, list[str]], node: Node) -> Offer:
         serving.append(request.task)
         assert request.transport is not None
         request.transport.abort()
-        return check(request, node)
+        return check(request, query, node)
 
     monkeypatch.setattr(websocket, "_checked_offer", check_too_late)
     with pytest.raises(ClientError):
