@@ -17,11 +17,13 @@ from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
 from gateway.dashboard import add_dashboard
 from gateway.directs import Directs
+from gateway.door import Door
 from gateway.downlink import Downlink
 from gateway.drain import Drain
 from gateway.fanout import Fanout
 from gateway.flushing import Flushing
 from gateway.gauges import watch
+from gateway.limits import make_admission, make_limits
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.node import Node
@@ -59,6 +61,7 @@ def make_node(
     subscriptions: Subscriptions[Connection] = Subscriptions()
     connections: Connections[Connection] = Connections()
     metrics = Metrics(registry)
+    limits = make_limits(settings)
     uplink = Uplink(settings.partitions, metrics.batch_sent, trail)
     answers = Answers()
     packer = Packer(dropped=metrics.receipts_dropped.inc)
@@ -86,12 +89,15 @@ def make_node(
         subscriptions,
         connections,
         trail,
+        limits.users,
     )
     watch(registry, connections, uplink, membership)
     return Node(
         settings,
         broker,
         TokenVerifier(settings),
+        make_admission(settings),
+        limits,
         subscriptions,
         connections,
         Hooks(directs.lapsed, metrics.sent_bytes.inc, fanout.catch_up),
@@ -136,21 +142,29 @@ async def listening(node: Node) -> AsyncIterator[Listening]:
         shutdown_timeout=CLEANUP_SECONDS,
     )
     await runner.setup()
-    drain = Drain(node, lambda: _stop_listening(runner))
     try:
-        site = web.TCPSite(runner, node.settings.host, node.settings.port, backlog=1024)
-        await site.start()
-        port = int(runner.addresses[0][1])
+        listener = await _listen(runner, node)
+        drain = Drain(node, listener.close)
+        port = int(listener.sockets[0].getsockname()[1])
         log.info("clients", action="listen", host=node.settings.host, port=port)
-        yield Listening(port, drain)
+        try:
+            yield Listening(port, drain)
+        finally:
+            await drain.run(window=0)
     finally:
-        await drain.run(window=0)
         await runner.cleanup()
 
 
-async def _stop_listening(runner: web.AppRunner) -> None:
-    for site in list(runner.sites):
-        await site.stop()
+async def _listen(runner: web.AppRunner, node: Node) -> asyncio.Server:
+    """Accept sockets, each through a door of its own."""
+    if (server := runner.server) is None:
+        raise RuntimeError("The runner is not set up")
+    return await asyncio.get_running_loop().create_server(
+        lambda: Door(server(), node.admission, node.metrics),
+        node.settings.host,
+        node.settings.port,
+        backlog=1024,
+    )
 
 
 async def run_node(node: Node) -> None:

@@ -14,27 +14,29 @@ from gateway.core.effects import Renew
 from gateway.core.identity import Identity
 from gateway.core.replies import Reply, done
 from gateway.core.session import Session
+from gateway.core.wire import pong_frame
 from gateway.expiry import Expiry
+from gateway.limits import MAX_TEXT_BYTES, announced, largest_message
 from gateway.node import Node
 from gateway.outbox import OUTBOX_MESSAGES, Outbox
-from gateway.performer import WINDOW, Performer
+from gateway.performer import Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
     BrokerUnavailable,
+    Flooding,
     GoingAway,
     MessageTooBig,
     NoWelcome,
+    RateLimited,
     ServiceError,
     SlowConsumer,
     TokenRefused,
     Unauthorized,
 )
 from shared.messages import frames
-from shared.settings import Settings
 
 log = structlog.get_logger()
 
-MAX_TEXT_BYTES = 65_536
 HEARTBEAT_SECONDS = 25.0
 WELCOME_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
@@ -42,14 +44,10 @@ FINISH_SECONDS = 2.0
 """For the answers to commands that are under way when the node stops."""
 
 MAX_REASON_BYTES = 120
+CONTROLS = frozenset({WSMsgType.PING, WSMsgType.PONG})
 CLOSES = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 
 FEATURES = ("broadcast", "direct_message", "presence", "history", "acks", "binary", "extensions")
-
-
-def largest_message(settings: Settings) -> int:
-    """Return how many bytes a message of a client may have, text or binary."""
-    return max(MAX_TEXT_BYTES, settings.max_binary_bytes)
 
 
 class Conversation:
@@ -66,8 +64,8 @@ class Conversation:
         confirms: bool,
     ) -> None:
         self._node = node
-        self._socket = socket
-        session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
+        self.socket = socket
+        session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions, node.limits)
         limit = OUTBOX_MESSAGES * largest_message(node.settings)
         outbox = Outbox(transport, request.protocol, limit)
         self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
@@ -91,7 +89,7 @@ class Conversation:
         try:
             async with asyncio.timeout(None) as self._talking:
                 if await self._welcome():
-                    while (message := await self._socket.receive()).type not in CLOSES:
+                    while (message := await self.socket.receive()).type not in CLOSES:
                         await self._hear(message)
                         if self._ended is not None:
                             return
@@ -157,12 +155,7 @@ class Conversation:
             **frames.moment("server_time", wall_clock_ms()),
             "protocol_version": frames.PROTOCOL_VERSION,
             "features": FEATURES,
-            "limits": {
-                "message_bytes": MAX_TEXT_BYTES,
-                "binary_bytes": self._node.settings.max_binary_bytes,
-                "subscriptions": self._session.max_subscriptions,
-                "pending_commands": WINDOW,
-            },
+            "limits": announced(self._node.settings),
             "heartbeat_interval": int(HEARTBEAT_SECONDS),
             "user_id": identity.user_id,
             "node_id": self._node.membership.node_id,
@@ -177,6 +170,20 @@ class Conversation:
             await self._receive(message.data)
         elif message.type is WSMsgType.BINARY:
             await self._receive_binary(message.data)
+        elif message.type in CONTROLS:
+            self._control(message)
+
+    def _control(self, message: WSMessage) -> None:
+        """Answer a ping, unless there are too many of them (RFC 6455 5.5.2)."""
+        try:
+            self._session.take(1, len(message.data), time.monotonic())
+        except Flooding as error:
+            self._end(error)
+        except RateLimited:  # one that is left out may be, for another follows
+            pass
+        else:
+            if message.type is WSMsgType.PING:
+                self._connection.write(pong_frame(message.data))
 
     async def _receive(self, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
@@ -184,7 +191,7 @@ class Conversation:
         if size > MAX_TEXT_BYTES:
             self._end(_too_big(MAX_TEXT_BYTES))
         else:
-            await self._performer.receive(text)
+            await self._performer.receive(text, size)
 
     async def _receive_binary(self, frame: bytes) -> None:
         self._node.metrics.received_bytes.inc(len(frame))
@@ -220,7 +227,7 @@ class Conversation:
         reason = error.message.encode()[:MAX_REASON_BYTES]
         try:
             async with asyncio.timeout(2 * CLOSE_SECONDS):
-                await self._socket.close(code=code, message=reason)
+                await self.socket.close(code=code, message=reason)
         except TimeoutError:  # it waits for a client that does not read
             self._connection.abort()
 
@@ -231,7 +238,7 @@ class Conversation:
             action="close",
             connection=connection.id,
             user=connection.user_id,
-            code=self._socket.close_code if error is None else error.close_code or 1011,
+            code=self.socket.close_code if error is None else error.close_code or 1011,
             seconds=round(time.monotonic() - connection.opened_at, 1),
             messages=self._messages,
             patterns=len(self._session.patterns),

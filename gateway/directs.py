@@ -8,7 +8,7 @@ from gateway.metrics import Metrics
 from gateway.receipts import Receipts
 from gateway.uplink import Uplink
 from shared.clock import wall_clock_ms
-from shared.errors import Disconnected, Revoked
+from shared.errors import Disconnected, Revoked, ServiceError, TooManyConnections
 from shared.messages.answers import DirectReceipt, Receipt
 from shared.messages.deliveries import DirectDelivery, Dismissal, SettleAsked
 from shared.messages.envelopes import DirectMessageReturned, MailboxAsked, Settled
@@ -55,7 +55,9 @@ class Directs:
     def dismiss(self, dismissal: Dismissal) -> None:
         """End connections of a user, and say how many."""
         revoked_ms = dismissal.revoked_ms
-        error = Revoked if revoked_ms else Disconnected
+        error: type[ServiceError] = Revoked if revoked_ms else Disconnected
+        if dismissal.crowded:
+            error = TooManyConnections
         only = dismissal.connection_id
         ended = [
             one

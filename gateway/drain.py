@@ -8,7 +8,7 @@ Presence is told once, by the goodbye: who has come back elsewhere by then was n
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.02
 class Drain:
     """Empties a node, once; ``stop_listening`` lets no more clients in."""
 
-    def __init__(self, node: Node, stop_listening: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, node: Node, stop_listening: Callable[[], object]) -> None:
         self._node = node
         self._stop_listening = stop_listening
         self._begun = False
@@ -39,7 +39,7 @@ class Drain:
         self._begun = self._node.membership.draining = True
         connections = self._node.connections
         log.info("draining", action="drain", connections=len(connections), seconds=window)
-        await self._stop_listening()
+        self._stop_listening()
         await self._send_away(window)
         deadline = time.monotonic() + LAST_SECONDS
         while len(connections) and time.monotonic() < deadline:

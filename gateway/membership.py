@@ -16,10 +16,12 @@ from ulid import ULID
 
 from gateway.connection import Connection
 from gateway.core.connections import Connections
+from gateway.core.limits import UserShares
 from gateway.core.subscriptions import Subscriptions
 from gateway.downlink import Downlink
 from gateway.metrics import Metrics
 from gateway.uplink import Uplink
+from gateway.usage import tell_usage
 from shared.broker import topology
 from shared.broker.batching import Packer
 from shared.broker.ports import Arrived, Broker, Channel, Queue, raise_when_lost
@@ -29,7 +31,7 @@ from shared.clock import wall_clock_ms
 from shared.errors import BrokerUnavailable, ServiceError, Unroutable
 from shared.messages import codec
 from shared.messages.envelopes import Sender
-from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked
+from shared.messages.news import Heartbeat, Lease, LeaseEnded, TrailAsked, Usage
 from shared.release import RELEASE
 from shared.telling import tell
 from shared.together import all_there
@@ -46,6 +48,7 @@ QUIET_SECONDS = 0.5
 POLL_SECONDS = 0.05
 RETRY_SECONDS = 0.5
 PREFETCH = 100
+HEARD = (topology.FROM_SERVICES, topology.AMONG_GATEWAYS, topology.QUESTIONS)
 DIRECT_PREFETCH = 2000
 """More, for clients may take their time to confirm what they have."""
 
@@ -79,6 +82,7 @@ class Membership:
         subscriptions: Subscriptions[Connection],
         connections: Connections[Connection],
         trail: Trail,
+        users: UserShares | None,
     ) -> None:
         self.node_id = node_id
         self.process = str(ULID())
@@ -90,6 +94,7 @@ class Membership:
         self._subscriptions = subscriptions
         self._connections = connections
         self._trail = trail
+        self._users = users
         self._boot: Boot | None = None
         self.draining = False
         """Whether its clients are being sent to other nodes; the lease tells."""
@@ -161,7 +166,7 @@ class Membership:
         inbox = topology.inbox(self.node_id, boot)
         direct = topology.direct(self.node_id, self.process)
         answers = topology.answers(self.node_id, boot)
-        news = topology.news(f"{self.process}.{boot}", topology.FROM_SERVICES, topology.QUESTIONS)
+        news = topology.news(f"{self.process}.{boot}", *HEARD)
         try:
             async with asyncio.TaskGroup() as group:
                 for wire in (publish, consume, publisher):
@@ -183,6 +188,8 @@ class Membership:
                 self._begin(life := Boot(sender, answers.name, publish, publisher, consume))
                 group.create_task(self._report_everything())
                 group.create_task(self._renew_lease(life))
+                if self._users is not None:
+                    group.create_task(tell_usage(self._users, sender, publisher))
         except* BrokerUnavailable as errors:
             raise BrokerUnavailable(str(errors.exceptions[0])) from errors
 
@@ -268,6 +275,9 @@ class Membership:
                 raise BrokerUnavailable("The lease was lost")
             case Heartbeat():
                 self._answer_terms(news)
+            case Usage():
+                if self._users is not None and news.sender.process != self.process:
+                    self._users.told(news.sender.node_id, news.asked, time.monotonic())
             case TrailAsked():
                 tell(news, self._trail, self._packer)
 

@@ -7,7 +7,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from gateway.core.latency import Latency
 from gateway.core.replies import UNKNOWN
 from shared.broker import topology
-from shared.errors import BadRequest, GoingAway, OriginRefused, ServiceError, Unauthorized
+from shared.errors import (
+    BadRequest,
+    GoingAway,
+    NodeFull,
+    OriginRefused,
+    Overloaded,
+    ServiceError,
+    TooManyConnections,
+    TooManyHandshakes,
+    Unauthorized,
+)
 from shared.messages.client import LABELS
 from shared.messages.deliveries import DirectDelivery
 from shared.messages.minted import age_seconds
@@ -21,6 +31,10 @@ REASONS: dict[type[Exception], str] = {
     Unauthorized: "token",
     BadRequest: "request",
     GoingAway: "draining",
+    NodeFull: "full",
+    Overloaded: "overload",
+    TooManyHandshakes: "rate",
+    TooManyConnections: "connections",
 }
 """Why we refuse an upgrade to a WebSocket."""
 

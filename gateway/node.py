@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from gateway.answers import Answers
 from gateway.connection import Connection, Hooks
+from gateway.core.admission import Admission
 from gateway.core.connections import Connections
+from gateway.core.limits import Limits
 from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
@@ -26,6 +28,8 @@ class Node:
     settings: Settings
     broker: Broker
     verifier: TokenVerifier
+    admission: Admission
+    limits: Limits
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]
     hooks: Hooks

@@ -41,7 +41,7 @@ from shared.messages import frames
 log = structlog.get_logger()
 
 WINDOW = 64
-"""Commands of one connection that may wait for their outcome; then its socket is not read."""
+"""Messages of one connection that may wait for their reply; then its socket is not read."""
 
 T = TypeVar("T")
 
@@ -81,10 +81,11 @@ class Performer:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=seconds)
 
-    async def receive(self, text: str) -> None:
-        """Perform what a text message leads to, once there is room for one more command."""
+    async def receive(self, text: str, size: int) -> None:
+        """Perform what a text message of ``size`` bytes leads to, once there is room for more."""
         request = Request(time.monotonic())
-        effect = await self._next(partial(self._connection.session.receive, text), request)
+        receive = partial(self._connection.session.receive, text, size=size)
+        effect = await self._next(receive, request)
         if isinstance(effect, Several):
             await self._receive_all(effect, request)
 
@@ -116,7 +117,6 @@ class Performer:
             self._node.metrics.command(request.type)
             self._perform(effect, request)
         except Exception:
-            self._window.release()
             self._respond(Turn.FREE, self._incident(None), request)
             return None
         return effect
@@ -141,10 +141,9 @@ class Performer:
             case Ask() | Serve() | Answer():
                 self._start(Turn.FREE, effect.id, lambda: extensions.perform(effect), request)
             case Several():
-                self._window.release()
+                pass  # answered when its operations are
             case _:
                 self._answer(effect, request)
-                self._window.release()
 
     def _answer(self, effect: AtOnce, request: Request) -> None:
         """Answer what needs no waiting."""
@@ -223,7 +222,6 @@ class Performer:
             reply = self.error(error, command_id)
         except Exception:
             reply = self._incident(command_id)
-        self._window.release()
         reply = replace(reply, request=request)
         self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
 
@@ -245,7 +243,8 @@ class Performer:
                 self._answered(reply.request, failed=reply.failed)
 
     def _answered(self, request: Request, *, failed: bool) -> None:
-        """Measure what a request has taken, its turn included."""
+        """Make room for another request; measure what this one has taken, its turn included."""
+        self._window.release()
         self._node.metrics.answered(request.type, request.began_at, time.monotonic())
         if request.batch is not None:
             request.batch.count(failed=failed)

@@ -13,8 +13,8 @@ def refusal(error: ServiceError) -> web.Response:
     headers = {}
     if error.reply_code == UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.retry_after_ms is not None:
-        headers["Retry-After"] = str(max(1, error.retry_after_ms // 1000))
+    if (wait_ms := error.details.get("retry_after_ms")) is not None:
+        headers["Retry-After"] = str(-(-wait_ms // 1000))
     return web.Response(
         status=error.reply_code,
         body=frames.error(error),

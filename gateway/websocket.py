@@ -1,6 +1,7 @@
 """The WebSocket endpoint: checks the request, completes the upgrade, has the client converse."""
 
 import logging
+import time
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -10,12 +11,20 @@ from gateway.conversation import (
     CLOSE_SECONDS,
     HEARTBEAT_SECONDS,
     Conversation,
-    largest_message,
 )
+from gateway.core.admission import client_address, is_trusted
 from gateway.core.handshake import Offer, origin_allowed, read_offer
+from gateway.core.identity import Identity
+from gateway.limits import largest_message
 from gateway.node import Node
 from gateway.responses import refusal
-from shared.errors import GoingAway, OriginRefused, ServiceError, Unauthorized
+from shared.errors import (
+    GoingAway,
+    OriginRefused,
+    ServiceError,
+    TooManyConnections,
+    Unauthorized,
+)
 from shared.messages import frames
 
 # It would log the subprotocols that a client offers, and with them its token.
@@ -39,19 +48,56 @@ NODE = web.AppKey("node", Node)
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve ``/ws``: check the request, complete the upgrade, converse until the close."""
     node = request.app[NODE]
+    try:
+        behind_proxy = _admitted(request, node)
+    except ServiceError as error:
+        return _refused(error, node)
+    try:
+        conversation = await _upgraded(request, node)
+        if not isinstance(conversation, Conversation):
+            return conversation
+        await conversation.run()
+        return conversation.socket
+    finally:
+        if behind_proxy:
+            node.admission.leave(behind_proxy)
+
+
+def _admitted(request: web.Request, node: Node) -> str:
+    """Check that there is room for one more; return whose address is counted now, if any is.
+
+    Whoever comes without a proxy is counted already (door.py).
+
+    Raises:
+        ServiceError: there is none.
+    """
     if node.membership.draining:  # over a connection that was kept alive
-        return _refused(GoingAway(), node)
+        raise GoingAway
+    peer = request.remote or ""
+    forwarded_for = request.headers.getall("X-Forwarded-For", [])
+    address = client_address(peer, forwarded_for, node.admission.trusted)
+    node.admission.ask(address, len(node.connections), time.monotonic())
+    if not is_trusted(peer, node.admission.trusted):
+        return ""
+    node.admission.enter(address)
+    return address
+
+
+async def _upgraded(request: web.Request, node: Node) -> Conversation | web.StreamResponse:
+    """Check whose request it is and complete the upgrade; return a refusal if it is nobody's."""
     query = _query(request)
     try:
         offer = _checked_offer(request, query, node)
+    except ServiceError as error:
+        return _refused(error, node)
+    try:
         identity = node.verifier.verify(offer.token or "")
-    except Unauthorized as error:
+        _require_room_for(identity, node)
+    except (Unauthorized, TooManyConnections) as error:
         node.metrics.refusal(error)
         if offer.token is None or "Origin" not in request.headers:
             return refusal(error)
         return await _upgrade_and_close(request, _socket(offer, node), error)
-    except ServiceError as error:
-        return _refused(error, node)
     socket = _socket(offer, node)
     try:
         await socket.prepare(request)
@@ -59,14 +105,17 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         node.metrics.refusal(error)
         raise
     node.metrics.accepts.inc()
-    if request.transport is not None:
-        confirms = query.get("acks", [""])[0] == "1"
-        conversation = Conversation(
-            node, request, socket, identity, request.transport, confirms=confirms
-        )
-        del query, offer, identity  # what is named here is kept for as long as the client stays
-        await conversation.run()
-    return socket
+    if request.transport is None:
+        return socket
+    confirms = query.get("acks", [""])[0] == "1"
+    return Conversation(node, request, socket, identity, request.transport, confirms=confirms)
+
+
+def _require_room_for(identity: Identity, node: Node) -> None:
+    """Refuse at once who has enough connections here; presence knows of those elsewhere, too."""
+    most = node.settings.max_user_connections
+    if most and len(node.connections.of_user(identity.user_id)) >= most:
+        raise TooManyConnections(limit=most)
 
 
 def _query(request: web.Request) -> dict[str, list[str]]:
@@ -98,6 +147,7 @@ def _checked_offer(request: web.Request, query: dict[str, list[str]], node: Node
 def _socket(offer: Offer, node: Node) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
+        autoping=False,  # so that pings are counted, too
         compress=False,
         max_msg_size=largest_message(node.settings) + 1,  # whatever has as much is refused
         timeout=CLOSE_SECONDS,

@@ -30,11 +30,14 @@ Administrative: TypeAlias = PeopleAsked | DisconnectUser | EraseUser
 class AdministeredOwner(MailOwner):
     """Tells where users are, sends them away, keeps out whose token is revoked, erases them."""
 
-    def __init__(self, leases: Leases, limits: Limits) -> None:
+    def __init__(self, leases: Leases, limits: Limits, max_connections: int = 0) -> None:
         super().__init__(leases, limits)
+        self._max_connections = max_connections
+        """Of one user; 0 for no limit."""
+
         self.revocations = Revocations()
         self._turned_away: dict[str, tuple[Sender, Dismissal]] = {}
-        """By connection: those with a revoked token that are not known to be closed."""
+        """By connection: those that may not be here and are not known to be closed."""
 
     def replay(self, record: Record) -> None:
         """Learn what an earlier owner wrote; see ``Owner``."""
@@ -96,9 +99,11 @@ class AdministeredOwner(MailOwner):
         fact: ConnectionOpened | ConnectionClosed | ConnectionsReport,
         now_ms: int,
     ) -> None:
-        """Take note of connections, but for those that come with a revoked token."""
+        """Take note of connections, but for those that come with a revoked token, or too many."""
         match fact:
-            case ConnectionOpened() if self._is_turned_away(sender, fact.connection):
+            case ConnectionOpened(connection=opened) if self._is_turned_away(
+                sender, opened
+            ) or self._is_one_too_many(sender, opened):
                 return
             case ConnectionClosed():
                 self._turned_away.pop(fact.connection_id, None)
@@ -116,10 +121,26 @@ class AdministeredOwner(MailOwner):
     def _is_turned_away(self, sender: Sender, opened: Opened) -> bool:
         if not (revoked_ms := self.revocations.covering(opened)):
             return False
-        dismissal = Dismissal(opened.user_id, revoked_ms, opened.connection_id)
-        self._turned_away[opened.connection_id] = sender, dismissal
-        self._dismiss(sender, dismissal)
+        self._turn_away(sender, Dismissal(opened.user_id, revoked_ms, opened.connection_id))
         return True
+
+    def _is_one_too_many(self, sender: Sender, opened: Opened) -> bool:
+        """Turn a user's newest connection away if there are enough (W15).
+
+        One that is reported stays: it was let in when others were not known.
+        """
+        known = self.directory.connections_of(opened.user_id)
+        if not self._max_connections or opened.connection_id in known:
+            return False
+        if len(known) < self._max_connections:
+            return False
+        dismissal = Dismissal(opened.user_id, 0, opened.connection_id, crowded=True)
+        self._turn_away(sender, dismissal)
+        return True
+
+    def _turn_away(self, sender: Sender, dismissal: Dismissal) -> None:
+        self._turned_away[dismissal.connection_id] = sender, dismissal
+        self._dismiss(sender, dismissal)
 
     def node_ended(self, sender: Sender, now_ms: int, *, clean: bool) -> None:
         """Forget the connections of a life that is over; see ``Owner``."""

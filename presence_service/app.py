@@ -57,7 +57,7 @@ def make_presence(
         topology.PRESENCE,
         settings.node_id,
         settings.partitions,
-        lambda leases: PresenceOwner(leases, limits),
+        lambda leases: PresenceOwner(leases, limits, settings.max_user_connections),
         counts,
         trail,
         announce=announcer.announce,

@@ -40,8 +40,8 @@ SWEEP_MS = 60_000
 class PresenceOwner(AdministeredOwner):
     """Serves one partition of the users for one reign: people, and the messages to them."""
 
-    def __init__(self, leases: Leases, limits: Limits) -> None:
-        super().__init__(leases, limits)
+    def __init__(self, leases: Leases, limits: Limits, max_connections: int = 0) -> None:
+        super().__init__(leases, limits, max_connections)
         self._returns = Returns()
         self._swept_ms = 0
 

@@ -11,12 +11,18 @@ ServiceError                 500
 │   ├── Revoked              403, close 4403
 │   └── Disconnected         403, close 4409
 ├── NotFound                 404
+├── RateLimited              429
+│   ├── Flooding             429, close 4429
+│   ├── TooManyHandshakes    429
+│   └── TooManyConnections   429, close 4429
 ├── WorkerFailed             400 to 599, as a worker of an extension has answered
 ├── Unavailable              503
 │   ├── BrokerUnavailable    503
 │   │   ├── Unroutable       503    no queue takes the message
 │   │   └── Refused          503    the queue is full
 │   ├── OutcomeUnknown       503    asked, but no answer came in time
+│   ├── NodeFull             503
+│   ├── Overloaded           503
 │   ├── NoWelcome            503, close 4503
 │   ├── ReplayBroken         503, close 1013
 │   └── GoingAway            503, close 1012
@@ -106,6 +112,31 @@ class NotFound(ServiceError):
     reply_code = 404
 
 
+class RateLimited(ServiceError):
+    """Too much at once; wait a moment."""
+
+    reply_code = 429
+    retry_after_ms = 1000
+
+
+class Flooding(RateLimited):
+    """Far too much, for too long."""
+
+    close_code = 4429
+    retry_after_ms = 60_000
+
+
+class TooManyHandshakes(RateLimited):
+    """Too many connections are asked for from this address."""
+
+
+class TooManyConnections(RateLimited):
+    """This user has too many connections."""
+
+    close_code = 4429
+    retry_after_ms = 10_000
+
+
 class WorkerFailed(ServiceError):
     """A worker of an extension has answered with an error (X1)."""
 
@@ -138,6 +169,14 @@ class Refused(BrokerUnavailable):
 
 class OutcomeUnknown(Unavailable):
     """No answer came in time; the command may have been carried out."""
+
+
+class NodeFull(Unavailable):
+    """This node has as many connections as it may; another may have room."""
+
+
+class Overloaded(Unavailable):
+    """More connections are asked for than this node can take at once."""
 
 
 class NoWelcome(Unavailable):

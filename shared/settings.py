@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
@@ -20,6 +21,8 @@ from shared.topics.pattern import parse_pattern
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=0)]
+"""0 for none."""
 SECONDS = Meta(extra={"unit": "seconds"})
 BYTES = Meta(extra={"unit": "bytes"})
 SECRET = Meta(extra={"secret": True})
@@ -44,6 +47,15 @@ class Kept(TypedDict):
 Histories = dict[str, Kept]
 
 HISTORY: Histories = {"#": {"messages": 100, "seconds": 300}}
+
+LIFTED_IN_DEVELOPMENT = (
+    "max_messages_per_second",
+    "max_bytes_per_second",
+    "max_user_messages_per_second",
+    "max_handshakes_per_second",
+    "max_accepts_per_second",
+    "max_address_connections",
+)
 
 OPEN: Permissions = {
     "subscribe": ["#", "system.#"],
@@ -138,6 +150,39 @@ class Settings:
 
     api_keys: Annotated[list[str], SECRET] = ()  # type: ignore[assignment]  # frozen likewise
     """Keys of back ends, at least 32 bytes each; a token with the role `admin` will do, too."""
+
+    # ---- Limits ----------------------------------------------------------------------------------
+
+    max_messages_per_second: Limit = 50
+    """Messages of one connection, twice as many at once; see [limits](operations.md#limits), also
+    for what counts as one. 0 for no limit. Default: 50; in development no limit"""
+
+    max_bytes_per_second: Annotated[Limit, BYTES] = 1_048_576
+    """The same, of all its messages. Default: 1048576; in development no limit"""
+
+    max_user_messages_per_second: Limit = 200
+    """Messages of one user on all connections to all gateways.
+    Default: 200; in development no limit"""
+
+    max_handshakes_per_second: Limit = 20
+    """Connections that one address may ask a gateway for, twice as many at once.
+    Default: 20; in development no limit"""
+
+    max_accepts_per_second: Limit = 500
+    """Connections that a gateway takes from everybody. Default: 500; in development no limit"""
+
+    max_address_connections: Limit = 200
+    """Connections of one address to one gateway, with those that have not said yet what they want.
+    Default: 200; in development no limit"""
+
+    max_user_connections: Limit = 20
+    """Connections of one user to all gateways. 0 for no limit."""
+
+    max_connections: Limit = 10_000
+    """WebSockets of one gateway. 0 for no limit."""
+
+    trusted_proxies: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
+    """Networks of balancers whose `X-Forwarded-For` tells the client's address, `10.0.0.0/8`."""
 
     # ---- Clients ---------------------------------------------------------------------------------
 
@@ -280,6 +325,8 @@ def _completed(values: dict[str, Any]) -> Settings:
         values["default_permissions"] = OPEN if development else {}
     if values.get("history") is None:
         values["history"] = HISTORY
+    if development:
+        values = {**dict.fromkeys(LIFTED_IN_DEVELOPMENT, 0), **values}
     return Settings(**values)
 
 
@@ -299,7 +346,7 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
-    return problems + _wrong_patterns(settings)
+    return problems + _wrong_networks(settings) + _wrong_patterns(settings)
 
 
 def _missing(settings: Settings) -> list[str]:
@@ -310,6 +357,16 @@ def _missing(settings: Settings) -> list[str]:
         problems.append("REALTIME_JWT_ISSUER: must be set in production")
     if not settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: must be set in production")
+    return problems
+
+
+def _wrong_networks(settings: Settings) -> list[str]:
+    problems = []
+    for network in settings.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            problems.append(f"REALTIME_TRUSTED_PROXIES: {error}")
     return problems
 
 

@@ -23,6 +23,7 @@ from gateway.core.effects import (
     Turn,
 )
 from gateway.core.identity import Identity
+from gateway.core.limits import Allowance, Limits, cost
 from gateway.core.registrations import Registrations
 from gateway.core.replies import UNKNOWN, Reply, done
 from gateway.core.rights import (
@@ -73,6 +74,7 @@ class Session:
     identity: Identity
     connection_id: str
     max_subscriptions: int
+    limits: Limits = field(default_factory=Limits)
     patterns: dict[str, Subscription] = field(default_factory=dict)
     registrations: Registrations = field(default_factory=Registrations)
     strikes: int = 0
@@ -82,13 +84,14 @@ class Session:
     heard: str = UNKNOWN
     """The type of the last message, as metrics know it."""
 
+    _allowance: Allowance | None = None
     _attempts: Attempts = field(default_factory=Attempts)
     _last_mark: int = 0
 
     def receive(
-        self, text: str | bytes, *, mint: str, now: float, in_batch: bool = False
+        self, text: str | bytes, *, mint: str, now: float, size: int = 0, in_batch: bool = False
     ) -> Effect:
-        """Decide what a text message leads to, or one operation of a batch.
+        """Decide what a text message of ``size`` bytes leads to, or one operation of a batch.
 
         ``mint`` is a fresh ULID for a message id; ``now`` is monotonic, in seconds.
         """
@@ -100,7 +103,7 @@ class Session:
             turn = TURNS.get(type(command.body), Turn.FREE)
             if in_batch and isinstance(command.body, client.Batch):
                 raise _nested(command)
-            effect = self._decide(command, mint, now)
+            effect = self._decide(command, mint, now, size)
         except ServiceError as error:
             return self._fail(error, turn)
         if not isinstance(effect, Several):  # its operations count for themselves
@@ -115,15 +118,27 @@ class Session:
             message = binary.parse(frame)
             command = message.command(self.route)
             if command is None:
+                self.take(1, len(frame), now)
                 received = binary.received(message, 0, f"binary_{mint}")
                 effect: Effect = Respond(Reply([received]), turn)
             else:
                 turn = TURNS[type(command.body)]
-                effect = self._decide(command, mint, now)
+                effect = self._decide(command, mint, now, len(frame))
         except ServiceError as error:
             return self._fail(error, turn)
         self.strikes = 0
         return replace(effect, binary=message) if isinstance(effect, Publish | Send) else effect
+
+    def take(self, cost: float, size: int, now: float) -> None:
+        """Take from what the client may ask; a bad message is not counted here, but by strikes.
+
+        Raises:
+            RateLimited: it is too much for now.
+            Flooding: it has been far too much for too long.
+        """
+        if self._allowance is None:
+            self._allowance = Allowance(self.limits, self.identity.user_id, now)
+        self._allowance.take(cost, size, now)
 
     def _fail(self, error: ServiceError, turn: Turn) -> Fail:
         command_id = error.details.pop("message_id", None)
@@ -133,8 +148,9 @@ class Session:
                 error = TooManyBadMessages(**error.details)
         return Fail(error, command_id, turn)
 
-    def _decide(self, command: client.Command, mint: str, now: float) -> Effect:
+    def _decide(self, command: client.Command, mint: str, now: float, size: int) -> Effect:
         try:
+            self.take(cost(command.body), size, now)
             return self._effect(command, mint, now)
         except ServiceError as error:
             if command.id is not None:

@@ -5,6 +5,7 @@ from shared.messages.deliveries import DirectDelivery, TopicDelivery
 
 _TEXT = 0x81
 _BINARY = 0x82
+_PONG = 0x8A
 _SHORT = 126
 _MEDIUM = 65_536
 
@@ -20,6 +21,11 @@ def text_frame(payload: bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """Return a whole unmasked WebSocket binary message."""
     return _frame(_BINARY, payload)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a WebSocket ping, which has at most 125 bytes (RFC 6455 5.5.3)."""
+    return _frame(_PONG, payload)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -192,6 +192,11 @@ class Directory:
         person = self.people.get(user_id)
         return {at.node_id for at in person.connections.values()} if person else set()
 
+    def connections_of(self, user_id: str) -> list[str]:
+        """Return a user's connections at all nodes."""
+        person = self.people.get(user_id)
+        return list(person.connections) if person else []
+
     def connections_at(self, user_id: str, node_id: str) -> list[str]:
         """Return a user's connections at one node."""
         person = self.people.get(user_id)

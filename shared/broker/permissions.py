@@ -11,6 +11,7 @@ no gateway can look into commands, logs or mailboxes, only into what is for a no
 from dataclasses import dataclass
 
 from shared.broker.topology import (
+    AMONG_GATEWAYS,
     EXTENSIONS,
     FROM_GATEWAYS,
     FROM_SERVICES,
@@ -49,12 +50,13 @@ def _replica(service: str, *further: str) -> Permissions:
 
 
 _NODE = (r"(inbox|direct|answers)\..*", NEWS, r"extension\.clients\..*")
+_HEARD = (AMONG_GATEWAYS, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS)
 
 PERMISSIONS = {
     "gateway": _may(
-        (*_NODE, UNDELIVERED.name, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS, EXTENSIONS),
-        (DEFAULT_EXCHANGE, NEWS, FROM_GATEWAYS, QUESTIONS, EXTENSIONS),
-        (*_NODE, FROM_GATEWAYS, FROM_SERVICES, QUESTIONS),
+        (*_NODE, UNDELIVERED.name, *_HEARD, EXTENSIONS),
+        (DEFAULT_EXCHANGE, NEWS, AMONG_GATEWAYS, FROM_GATEWAYS, QUESTIONS, EXTENSIONS),
+        (*_NODE, *_HEARD),
     ),
     "router": _replica(ROUTER),
     "presence": _replica(PRESENCE, UNDELIVERED.name),

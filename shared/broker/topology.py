@@ -11,6 +11,9 @@ FROM_GATEWAYS = "from-gateways"
 FROM_SERVICES = "from-services"
 """Fanout exchange: the replicas' heartbeats with their terms."""
 
+AMONG_GATEWAYS = "among-gateways"
+"""Fanout exchange: what busy users ask for of their rate."""
+
 QUESTIONS = "questions"
 """Fanout exchange: what operators ask all processes."""
 

@@ -63,6 +63,9 @@ class Dismissal(Struct, tag=25, array_like=True):
     report_to: str = ""
     """The answers queue that waits for the receipt; empty if none does."""
 
+    crowded: bool = False
+    """Because the user has too many (W15)."""
+
 
 class SubscribersWanted(Struct, tag=24, array_like=True):
     """Say who is subscribed to a topic on this node (P3)."""

@@ -79,4 +79,15 @@ class TrailAsked(Struct, tag=43, array_like=True):
     """The queue for the answers."""
 
 
-News: TypeAlias = Lease | LeaseEnded | Heartbeat | TrailAsked
+Asked: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Usage(Struct, tag=44, array_like=True):
+    """A gateway's busy users, and what they ask for of the rate that is theirs (W14)."""
+
+    sender: Sender
+    asked: dict[str, Asked]
+    """Messages since it said so last, by user."""
+
+
+News: TypeAlias = Lease | LeaseEnded | Heartbeat | TrailAsked | Usage

@@ -56,6 +56,7 @@ ENVELOPES = [
     (codec.NEWS, news.LeaseEnded(life("n1"), clean=True)),
     (codec.NEWS, news.Heartbeat("router", "r1", 1, 2, {0: 1, 15: 7}, [3], "n1", 9)),
     (codec.NEWS, news.TrailAsked("m", "news.trace")),
+    (codec.NEWS, news.Usage(life("n1"), {"alice": 7})),
 ]
 ANSWERS = [
     answers.Subscribers("s", "n1", {"bob": 2}),

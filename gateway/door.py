@@ -1,0 +1,69 @@
+"""Where sockets come in: counted by address before a byte of them is read (W13, W15)."""
+
+import asyncio
+from typing import cast
+
+from gateway.core.admission import Admission
+from gateway.metrics import Metrics
+from shared.errors import ServiceError
+
+REFUSAL = (
+    "HTTP/1.1 {code} Refused\r\nRetry-After: {seconds}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Door(asyncio.Protocol):
+    """Stands before the protocol of one socket, and is asked only when it opens and when it goes.
+
+    What is read goes to the protocol behind it at once: the event loop calls its methods.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_behind",
+        "_entered",
+        "_metrics",
+        "_peer",
+        "data_received",
+        "eof_received",
+        "pause_writing",
+        "resume_writing",
+    )
+
+    def __init__(self, behind: asyncio.Protocol, admission: Admission, metrics: Metrics) -> None:
+        self._behind = behind
+        self._admission = admission
+        self._metrics = metrics
+        self._entered = False
+        self._peer = ""
+        self.data_received = behind.data_received  # type: ignore[method-assign]  # no call between
+        self.eof_received = behind.eof_received  # type: ignore[method-assign]  # likewise
+        self.pause_writing = behind.pause_writing  # type: ignore[method-assign]  # likewise
+        self.resume_writing = behind.resume_writing  # type: ignore[method-assign]  # likewise
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the socket in, or say why not and close it."""
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        try:
+            self._admission.connect(self._peer)
+        except ServiceError as error:
+            self._metrics.refusal(error)
+            _refuse(cast("asyncio.Transport", transport), error)
+        else:
+            self._entered = True
+            self._behind.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let go of it."""
+        if self._entered:
+            self._admission.disconnect(self._peer)
+            self._behind.connection_lost(error)
+
+
+def _refuse(transport: asyncio.Transport, error: ServiceError) -> None:
+    seconds = -(-error.details["retry_after_ms"] // 1000)
+    transport.pause_reading()
+    transport.write(REFUSAL.format(code=error.reply_code, seconds=seconds).encode())
+    transport.close()
