@@ -155,6 +155,42 @@ def test_who_was_turned_away_from_a_node_that_is_over_is_forgotten(how):
     assert dismissed(story) == []
 
 
+# ---- too many connections ------------------------------------------------------------------------
+
+
+def test_a_user_who_has_enough_connections_anywhere_gets_no_further_one():
+    story = Users(max_connections=2)
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.opens(N2, "c3")
+    story.opens(N1, "hers", "eve")
+
+    [(to, dismissal)] = dismissed(story)
+    assert to == "direct.n2.n2-p1"
+    assert dismissal == Dismissal("bob", 0, "c3", crowded=True)
+    assert story.owner.directory.connections_of("bob") == ["c1", "c2"]
+
+
+def test_a_connection_that_is_known_may_renew_its_token_and_one_that_goes_makes_room():
+    story = Users(max_connections=2)
+    story.opens(N1, "c1")
+    story.opens(N2, "c2")
+    story.opens(N2, "c2")
+    story.closes(N1, "c1")
+    story.opens(N1, "c3")
+
+    assert dismissed(story) == []
+    assert story.owner.directory.connections_of("bob") == ["c2", "c3"]
+
+
+def test_what_a_node_reports_stays_for_it_was_let_in():
+    story = Users(max_connections=1, reported=False)
+    story.report(N1, Opened("bob", "c1"))
+    story.report(N2, Opened("bob", "c2"))
+
+    assert dismissed(story) == []
+
+
 def test_a_notification_returned_for_one_user_is_not_returned_for_another():
     story = Users()
     story.opens(N1, "a1", "alice")

@@ -43,14 +43,20 @@ def test_what_costs_nothing_never_waits():
     assert not bucket.wait(0, 0.0)
 
 
-def exhausted(allowance: Allowance, named: str = "") -> RateLimited:
+def exhausted(allowance: Allowance) -> RateLimited:
     """Ask until it is too much; return what is said then."""
-    while True:
-        try:
-            allowance.take(1, 10, 0.0)
-        except RateLimited as error:
-            assert named in str(error)
-            return error
+    while (error := refused(allowance, 0.0, size=10)) is None:
+        pass
+    return error
+
+
+def refused(allowance: Allowance, now: float, size: int = 0) -> RateLimited | None:
+    """Ask; return what is said against it."""
+    try:
+        allowance.take(1, size, now)
+    except RateLimited as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,9 @@ def exhausted(allowance: Allowance, named: str = "") -> RateLimited:
 def test_whoever_asks_for_too_much_is_told_what_it_was_and_how_long_to_wait(limits, named):
     allowance = Allowance(limits, "alice", 0.0)
 
-    wait = exhausted(allowance, named).details["retry_after_ms"] / 1000
+    told = exhausted(allowance)
+    assert named in str(told)
+    wait = told.details["retry_after_ms"] / 1000
     allowance.take(1, 10, wait)
     with pytest.raises(RateLimited):
         allowance.take(1, 10, wait)
@@ -128,15 +136,6 @@ def test_a_flood_is_cut_off_after_its_time_and_not_before():
 
 def test_whoever_asks_much_but_not_that_much_is_refused_and_stays():
     assert flooded_after(10, FLOOD_FACTOR * 0.9) is None
-
-
-def refused(allowance: Allowance, now: float) -> RateLimited | None:
-    """Ask; return what is said against it."""
-    try:
-        allowance.take(1, 0, now)
-    except RateLimited as error:
-        return error
-    return None
 
 
 def test_a_flood_that_pauses_is_another_flood():

@@ -42,12 +42,13 @@ class Story(Stage):
         after: "Story | None" = None,
         reported: bool = True,
         now_ms: int = 0,
+        max_connections: int = 0,
         **limits: int,
     ) -> None:
         self.leases = Leases()
         self.leases.renewed(N1)
         self.leases.renewed(N2)
-        owner = PresenceOwner(self.leases, Limits(**limits))
+        owner = PresenceOwner(self.leases, Limits(**limits), max_connections)
         super().__init__(owner, after=after, now_ms=now_ms)
         for sender in (N1, N2) if reported else ():
             self.report(sender)
