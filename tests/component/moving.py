@@ -8,14 +8,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from typing import TypeAlias
+from unittest.mock import Mock
 
 import pytest
 from msgspec import Raw
 from ulid import ULID
 
 from gateway import drain, outbox
+from gateway.core.limits import Allowance
 from shared.broker import topology
 from shared.broker.memory import MemoryConnection
+from shared.errors import (
+    Flooding,
+    NodeFull,
+    Overloaded,
+    RateLimited,
+    TooManyConnections,
+    TooManyHandshakes,
+)
 from shared.messages import codec
 from shared.messages.envelopes import CommandBatch, Numbered, RouteBroadcast, Sender
 from shared.partitions import partition_of
@@ -124,6 +134,37 @@ async def clients_are_not_let_in(place: Place, _: pytest.MonkeyPatch) -> AsyncIt
     await place.client.get("/ws?token=one&token=another")
     await place.client.get("/ws?token=bad")
     await place.client.get(f"/ws?token={token('alice')}")
+    yield
+
+
+@moves(
+    'realtime_gateway_refusals_total{reason="full"}',
+    'realtime_gateway_refusals_total{reason="overload"}',
+    'realtime_gateway_refusals_total{reason="rate"}',
+    'realtime_gateway_refusals_total{reason="connections"}',
+)
+@asynccontextmanager
+async def too_many_come(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    for error in (NodeFull(), Overloaded(), TooManyHandshakes(), TooManyConnections()):
+        with monkeypatch.context() as during:
+            during.setattr(place.server.node.admission, "ask", Mock(side_effect=error))
+            await place.client.get("/ws")
+    yield
+
+
+@moves(
+    'realtime_gateway_errors_total{code="429"}',
+    'realtime_gateway_closes_total{code="4429"}',
+)
+@asynccontextmanager
+async def a_client_asks_too_much(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    alice = await place.connect("alice")
+    for error in (RateLimited(), Flooding()):
+        monkeypatch.setattr(Allowance, "take", Mock(side_effect=error))
+        await alice.say("Ping", {})
+        await alice.hear()
     yield
 
 
