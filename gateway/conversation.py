@@ -12,6 +12,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from gateway.connection import Connection
 from gateway.core.effects import Renew
 from gateway.core.identity import Identity
+from gateway.core.limits import READ_AT_ONCE
 from gateway.core.replies import Reply, done
 from gateway.core.session import Session
 from gateway.core.wire import pong_frame
@@ -93,6 +94,8 @@ class Conversation:
                         await self._hear(message)
                         if self._ended is not None:
                             return
+                        if not self._messages % READ_AT_ONCE:
+                            await asyncio.sleep(self._session.pause())
         except TimeoutError:
             if self._ended is None:
                 raise

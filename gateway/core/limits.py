@@ -165,6 +165,12 @@ class UserShares:
             self._elsewhere.pop(user_id, None)
 
 
+READ_AT_ONCE = 8
+"""Messages of one client that are read in a row; then others have their turn."""
+
+USUAL_RATE = 50.0
+
+
 @dataclass(frozen=True)
 class Limits:
     """What holds for every connection of the node; 0 for no limit."""
@@ -180,11 +186,19 @@ class Limits:
 
     users: UserShares | None = None
 
+    @property
+    def pause(self) -> float:
+        """For how many seconds a socket is not read when most of what was read was refused.
+
+        So nobody can have us refuse without end, but a flood can still be told from less.
+        """
+        return READ_AT_ONCE / (2 * FLOOD_FACTOR * (self.messages or USUAL_RATE))
+
 
 class Allowance:
     """What one connection may ask."""
 
-    __slots__ = ("_flood", "_messages", "_size", "_user_id", "_users")
+    __slots__ = ("_flood", "_messages", "_size", "_user_id", "_users", "refused")
 
     def __init__(self, limits: Limits, user_id: str, now: float) -> None:
         self._messages = Bucket(limits.messages, now) if limits.messages else None
@@ -192,6 +206,7 @@ class Allowance:
         self._flood = Flood(limits.messages) if limits.messages else None
         self._users = limits.users
         self._user_id = user_id
+        self.refused = 0
 
     def take(self, cost: float, size: int, now: float) -> None:
         """Take for a message that costs so much and has ``size`` bytes; or take nothing.
@@ -218,6 +233,7 @@ class Allowance:
 
     def _require(self, what: str, wait: float) -> None:
         if wait:
+            self.refused += 1
             raise RateLimited(f"Too many {what}", retry_after_ms=int(wait * 1000) + 1)
 
 

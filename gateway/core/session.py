@@ -23,7 +23,7 @@ from gateway.core.effects import (
     Turn,
 )
 from gateway.core.identity import Identity
-from gateway.core.limits import Allowance, Limits, cost
+from gateway.core.limits import READ_AT_ONCE, Allowance, Limits, cost
 from gateway.core.registrations import Registrations
 from gateway.core.replies import UNKNOWN, Reply, done
 from gateway.core.rights import (
@@ -139,6 +139,13 @@ class Session:
         if self._allowance is None:
             self._allowance = Allowance(self.limits, self.identity.user_id, now)
         self._allowance.take(cost, size, now)
+
+    def pause(self) -> float:
+        """Return for how long to read nothing more, after ``READ_AT_ONCE`` messages."""
+        if self._allowance is None:
+            return 0.0
+        refused, self._allowance.refused = self._allowance.refused, 0
+        return self.limits.pause if 2 * refused > READ_AT_ONCE else 0.0
 
     def _fail(self, error: ServiceError, turn: Turn) -> Fail:
         command_id = error.details.pop("message_id", None)

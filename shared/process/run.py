@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -72,12 +73,20 @@ def run(name: str, serve: Serve, *, for_clients: bool = False, **given: Any) -> 
         for variable, nearest in unknown().items():
             log.warning("unknown setting", action="ignore", variable=variable, nearest=nearest)
         gc.set_threshold(20_000, 50, 100)
+        _allow_open_files()
         with tracing(settings, name) as tracer:
             trail = Trail(name, settings.node_id, time.time_ns, tracer)
             uvloop.run(_main(serve, settings, trail))
     except WrongSettings as error:
         print(f"The settings are wrong:\n{error}", file=sys.stderr)  # noqa: T201 - no log line
         sys.exit(2)
+
+
+def _allow_open_files() -> None:
+    """Allow as many open files as the system lets a process have: each client is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _main(serve: Serve, settings: Settings, trail: Trail) -> None:
