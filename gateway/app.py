@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -29,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.node import Node
 from gateway.questions import Questions
 from gateway.receipts import Receipts
+from gateway.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, make_certificate
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
@@ -96,6 +98,7 @@ def make_node(
         settings,
         broker,
         TokenVerifier(settings),
+        make_certificate(settings),
         make_admission(settings),
         limits,
         subscriptions,
@@ -146,7 +149,13 @@ async def listening(node: Node) -> AsyncIterator[Listening]:
         listener = await _listen(runner, node)
         drain = Drain(node, listener.close)
         port = int(listener.sockets[0].getsockname()[1])
-        log.info("clients", action="listen", host=node.settings.host, port=port)
+        log.info(
+            "clients",
+            action="listen",
+            host=node.settings.host,
+            port=port,
+            tls=node.certificate is not None,
+        )
         try:
             yield Listening(port, drain)
         finally:
@@ -164,7 +173,18 @@ async def _listen(runner: web.AppRunner, node: Node) -> asyncio.Server:
         node.settings.host,
         node.settings.port,
         backlog=1024,
+        **_secured(node),
     )
+
+
+def _secured(node: Node) -> dict[str, Any]:
+    if node.certificate is None:
+        return {}
+    return {
+        "ssl": node.certificate.context,
+        "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+        "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+    }
 
 
 async def run_node(node: Node) -> None:
@@ -175,6 +195,8 @@ async def run_node(node: Node) -> None:
     """
     async with asyncio.TaskGroup() as group:
         group.create_task(node.membership.run())
+        if node.certificate is not None:
+            group.create_task(node.certificate.run())
         if node.settings.json_ping_seconds:
             group.create_task(_ping(node, node.settings.json_ping_seconds))
 

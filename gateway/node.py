@@ -14,6 +14,7 @@ from gateway.fanout import Fanout
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.questions import Questions
+from gateway.tls import Certificate
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from shared.broker.ports import Broker
@@ -28,6 +29,7 @@ class Node:
     settings: Settings
     broker: Broker
     verifier: TokenVerifier
+    certificate: Certificate | None
     admission: Admission
     limits: Limits
     subscriptions: Subscriptions[Connection]

@@ -92,6 +92,13 @@ class Settings:
     port: Port = 8081
     """Port for clients; the WebSocket is at `/ws`. 0 for any free one."""
 
+    tls_cert_file: str = ""
+    """Path of a certificate and its chain in PEM: clients come by `wss://`; read again when it
+    changes. Default: none, `ws://`; see [TLS](operations.md#tls)"""
+
+    tls_key_file: str = ""
+    """Path of its key in PEM, without a password."""
+
     admin_host: str = "127.0.0.1"
     """Address of the admin port."""
 
@@ -344,6 +351,8 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"REALTIME_JWT_SECRET: must have at least {MIN_SECRET_BYTES} bytes")
     if any(len(key.encode()) < MIN_SECRET_BYTES for key in settings.api_keys):
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
+    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
+        problems.append("REALTIME_TLS_CERT_FILE, REALTIME_TLS_KEY_FILE: set both, or neither")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
     return problems + _wrong_networks(settings) + _wrong_patterns(settings)

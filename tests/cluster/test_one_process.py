@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from standalone.tokens import development_token
+from tests.support.certificates import Authority
 from tests.support.cluster import Hearing, clients, free_ports
 from tests.support.reference_client import run_reference_client
 
@@ -27,9 +28,9 @@ STEP_MS = 1000
 class Started:
     """A running ``make run``, and what it printed."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
-        self.url = f"ws://localhost:{port}/ws"
+        self.url = url
         self.lines: list[str] = []
 
     async def until_ready(self) -> None:
@@ -52,18 +53,18 @@ class Started:
 
 
 @asynccontextmanager
-async def make_run() -> AsyncIterator[Started]:
+async def make_run(scheme: str = "ws", **settings: str) -> AsyncIterator[Started]:
     [port] = free_ports(1)
     process = await asyncio.create_subprocess_exec(
         "make",
         "run",
         cwd=ROOT,
-        env={**os.environ, "REALTIME_PORT": str(port), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "REALTIME_PORT": str(port), "PYTHONUNBUFFERED": "1", **settings},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-    started = Started(process, port)
+    started = Started(process, f"{scheme}://localhost:{port}/ws")
     try:
         await started.until_ready()
         yield started
@@ -72,10 +73,16 @@ async def make_run() -> AsyncIterator[Started]:
             await started.stop()
 
 
-def realtime(*arguments: str) -> subprocess.CompletedProcess[str]:
+def realtime(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command, from a folder that is not the checkout."""
     return subprocess.run(
-        [REALTIME, *arguments], cwd="/", capture_output=True, text=True, timeout=30, check=False
+        [REALTIME, *arguments],
+        cwd="/",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -123,6 +130,22 @@ async def test_it_prints_a_token_that_works() -> None:
             realtime, "pub", "--url", started.url, "--token", token, "chat.general", '{"a":1}'
         )
     assert json.loads(done.stdout)["status"] == "delivered", done
+
+
+async def test_it_serves_wss_and_the_commands_trust_the_authority_that_they_are_told(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    cert_file, key_file = map(str, authority.issue("tls", "localhost"))
+    async with make_run(
+        "wss", REALTIME_TLS_CERT_FILE=cert_file, REALTIME_TLS_KEY_FILE=key_file
+    ) as started:
+        command = ("pub", "--url", started.url, "--user", "alice", "chat.general", '{"a":1}')
+        done = await asyncio.to_thread(realtime, *command, SSL_CERT_FILE=str(authority.path))
+        doubted = await asyncio.to_thread(realtime, *command)
+    assert json.loads(done.stdout)["status"] == "delivered", done
+    assert doubted.returncode != 0
+    assert "certificate verify failed" in doubted.stderr
 
 
 async def test_people_can_talk_from_the_command_line() -> None:

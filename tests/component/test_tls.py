@@ -1,0 +1,197 @@
+"""Clients who come by wss://, without a proxy."""
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway import tls
+from shared.settings import WrongSettings, load
+from tests.component.conftest import Start
+from tests.support.certificates import Authority
+from tests.support.embedded import Place, Talk, token, until
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def secured(start: Start, authority: Authority, tmp_path: Path) -> Place:
+    """The services, with the files ``tls.pem`` and ``tls.key``."""
+    authority.issue("tls", "localhost")
+    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
+    return await start(**files)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def come(
+    session: aiohttp.ClientSession, place: Place, trust: ssl.SSLContext, user: str = "alice"
+) -> Talk:
+    """Connect and read the Welcome."""
+    url = f"wss://127.0.0.1:{place.server.port}/ws?token={token(user)}"
+    talk = Talk(await session.ws_connect(url, ssl=trust, server_hostname="localhost"))
+    talk.welcome = (await talk.hear())["data"]["details"]
+    return talk
+
+
+def certificate_of(talk: Talk) -> bytes:
+    """Return the certificate that the gateway has shown."""
+    found = talk.socket.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    assert isinstance(found, bytes)
+    return found
+
+
+async def test_clients_talk_over_tls(
+    secured: Place, authority: Authority, session: aiohttp.ClientSession
+) -> None:
+    alice = await come(session, secured, authority.trusting())
+    bob = await come(session, secured, authority.trusting(), "bob")
+    await bob.subscribe("chat")
+
+    assert (await alice.broadcast("chat", "hi"))["recipients"] == 1
+    assert (await bob.hear())["data"]["payload"] == "hi"
+
+
+async def test_who_does_not_trust_the_authority_does_not_connect(
+    secured: Place, session: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        await come(session, secured, ssl.create_default_context())
+
+
+async def test_nobody_is_served_without_tls(secured: Place, session: aiohttp.ClientSession) -> None:
+    with pytest.raises(aiohttp.ClientError):
+        await session.ws_connect(f"ws://127.0.0.1:{secured.server.port}/ws?token={token('alice')}")
+
+
+async def test_tls_before_1_2_is_not_spoken(
+    secured: Place, authority: Authority, session: aiohttp.ClientSession
+) -> None:
+    old = authority.trusting()
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+
+    with pytest.raises(aiohttp.ClientError):
+        await come(session, secured, old)
+
+
+async def replaced(place: Place, authority: Authority, tmp_path: Path) -> None:
+    """Put a new pair where the old one was, as Kubernetes does: at once."""
+    authority.issue("new", "localhost")
+    for ending in ("key", "pem"):
+        (tmp_path / f"new.{ending}").rename(tmp_path / f"tls.{ending}")
+
+
+async def test_a_new_certificate_is_shown_to_those_who_come_and_the_others_stay(
+    secured: Place,
+    authority: Authority,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early = await come(session, secured, authority.trusting())
+    await replaced(secured, authority, tmp_path)
+    certificate = secured.server.node.certificate
+    assert certificate is not None
+
+    assert certificate.refresh()
+    late = await come(session, secured, authority.trusting(), "bob")
+
+    assert certificate_of(early) != certificate_of(late)
+    await late.subscribe("chat")
+    assert (await early.broadcast("chat", "hi"))["recipients"] == 1
+    assert not certificate.refresh()
+
+
+async def test_changed_files_are_seen_without_being_told(
+    start: Start, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
+    authority.issue("tls", "localhost")
+    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
+    place = await start(**files)
+    certificate = place.server.node.certificate
+    assert certificate is not None
+    seen = certificate._seen
+
+    await replaced(place, authority, tmp_path)
+
+    await until(lambda: certificate._seen != seen, "the new pair is read")
+
+
+@pytest.mark.parametrize("broken", ["gone", "nonsense", "another key"])
+async def test_files_that_cannot_be_used_leave_the_old_certificate_in_use(
+    broken: str,
+    secured: Place,
+    authority: Authority,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+) -> None:
+    before = certificate_of(await come(session, secured, authority.trusting()))
+    certificate = secured.server.node.certificate
+    assert certificate is not None
+    if broken == "gone":
+        (tmp_path / "tls.pem").unlink()
+    elif broken == "nonsense":
+        (tmp_path / "tls.pem").write_text("nonsense")
+    else:
+        shutil.copy(authority.issue("other", "localhost")[0], tmp_path / "tls.pem")
+
+    with pytest.raises(OSError, match=r"."):
+        certificate.refresh()
+
+    after = await come(session, secured, authority.trusting(), "bob")
+    assert certificate_of(after) == before
+
+
+async def test_a_client_that_never_says_hello_is_let_go(
+    start: Start, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.app.HANDSHAKE_SECONDS", 0.05)
+    authority.issue("tls", "localhost")
+    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
+    place = await start(**files)
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.server.port)
+
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_slow_reader_is_dropped_over_tls_too(
+    secured: Place,
+    authority: Authority,
+    session: aiohttp.ClientSession,
+) -> None:
+    speaker = await come(session, secured, authority.trusting())
+    sleeper = await come(session, secured, authority.trusting(), "sleeper")
+    await sleeper.subscribe("chat")
+    connections = secured.server.node.connections
+
+    while connections.get(sleeper.id) is not None:
+        await speaker.broadcast("chat", "x" * 60_000)
+
+    assert secured.server.node.metrics._closes["4413"]._value.get() == 1
+
+
+def test_settings_that_cannot_secure_anything_are_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("nonsense")
+    given = {"tls_cert_file": str(tmp_path / "bad.pem"), "tls_key_file": str(tmp_path / "no.key")}
+
+    with pytest.raises(WrongSettings, match="REALTIME_TLS_CERT_FILE"):
+        tls.make_certificate(load({}, mode="development", **given))
+    with pytest.raises(WrongSettings, match="set both, or neither"):
+        load({}, mode="development", tls_key_file="tls.key")
