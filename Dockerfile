@@ -7,9 +7,10 @@ COPY requirements requirements
 # EXTRAS=[otel] adds OpenTelemetry.
 ARG EXTRAS=
 # setuptools stays behind, in the Python of this stage.
-RUN pip install --no-cache-dir --require-hashes --requirement requirements/build.txt \
+RUN extra="${EXTRAS#[}" && extra="${extra%]}" \
+    && pip install --no-cache-dir --require-hashes --requirement requirements/build.txt \
     && /opt/realtime/bin/pip install --no-cache-dir --no-compile --require-hashes \
-        --requirement "requirements/$(echo "${EXTRAS:-main}" | tr -d '[]').txt"
+        --requirement "requirements/${extra:-main}.txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY clients/python clients/python
 COPY extensions extensions

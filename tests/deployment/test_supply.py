@@ -1,4 +1,4 @@
-"""What is installed is looked after: known vulnerabilities of what is locked, and secrets in Git."""
+"""Known vulnerabilities of what is locked, secrets in Git, and what the image is made of."""
 
 import json
 import os
