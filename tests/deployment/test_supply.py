@@ -19,8 +19,8 @@ from tests.support.cluster import free_ports
 
 PROSE = (".md", ".example")
 NO_SECRETS_ON = r"automountServiceAccountToken: false|\"checksum\": \"sha256:"
-NO_SECRETS = r"^(guest|[a-z]+_[0-9A-HJKMNP-TV-Z]{26})$"
-"""The password that RabbitMQ takes from its own machine only, and ids with a ULID."""
+NO_SECRETS = r"^(guest|pa55word|[a-z]+_[0-9A-HJKMNP-TV-Z]{26})$"
+"""RabbitMQ's password for its own machine only, the one of the tests, and ids with a ULID."""
 
 KEY = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
