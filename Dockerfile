@@ -3,6 +3,14 @@
 FROM python:3.13-slim AS build
 WORKDIR /build
 RUN python -m venv /opt/realtime
+COPY requirements requirements
+# EXTRAS=[otel] adds OpenTelemetry.
+ARG EXTRAS=
+# setuptools stays behind, in the Python of this stage.
+RUN extra="${EXTRAS#[}" && extra="${extra%]}" \
+    && pip install --no-cache-dir --require-hashes --requirement requirements/build.txt \
+    && /opt/realtime/bin/pip install --no-cache-dir --no-compile --require-hashes \
+        --requirement "requirements/${extra:-main}.txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY clients/python clients/python
 COPY extensions extensions
@@ -11,9 +19,8 @@ COPY presence_service presence_service
 COPY router router
 COPY shared shared
 COPY standalone standalone
-# EXTRAS=[otel] adds OpenTelemetry.
-ARG EXTRAS=
-RUN /opt/realtime/bin/pip install --no-cache-dir --no-compile ".${EXTRAS}"
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
+    && /opt/realtime/bin/pip install --no-cache-dir --no-compile --no-deps --no-index wheels/*.whl
 
 FROM python:3.13-slim
 COPY --from=build /opt/realtime /opt/realtime

@@ -6,28 +6,29 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help run cluster test check chaos soak compose-test bench bench-full bench-peers docs format clean
+.PHONY: help run cluster test check chaos soak compose-test audit lock bench bench-full bench-peers docs format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-.venv/installed: pyproject.toml
+# What is installed is what is locked, by hash; the project itself is built with what is locked, too.
+INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.venv/installed: pyproject.toml requirements/build.txt requirements/main.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) --require-hashes --requirement requirements/build.txt --requirement requirements/main.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/installed-test: .venv/installed
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+.venv/installed-test .venv/installed-bench: .venv/installed-%: requirements/%.txt .venv/installed
+	$(INSTALL) --require-hashes --requirement $<
 	@touch $@
 
-.venv/tools/installed: .ci/tools.txt .venv/installed
+.venv/tools/installed: .ci/tools.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	test -x .venv/tools/bin/python || $(PYTHON) -m venv .venv/tools
 	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
-	@touch $@
-
-.venv/installed-bench: .venv/installed
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 run: .venv/installed ## All services in one process, nothing else needed: ws://localhost:8081/ws
@@ -55,6 +56,12 @@ soak: .venv/installed-test ## The same for longer, on one RabbitMQ node and on t
 
 compose-test: .venv/installed-test ## The compose file in real containers: up, talk, scale, kill, restart, down
 	.venv/bin/pytest -q -m containers tests/compose
+
+audit: .venv/tools/installed ## Fail on known vulnerabilities in what is locked; AUDIT=off where advisories cannot be had
+	.ci/audit
+
+lock: .venv/tools/installed ## Renew requirements/: the newest versions that pyproject.toml allows
+	.ci/lock
 
 bench: .venv/installed-bench ## What it costs: fan-out, all at once, idle, latency; into benchmarks/RESULTS.md
 	.venv/bin/python -m benchmarks

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from shared.errors import BadRequest
 
 SUBPROTOCOL = "realtime.v1"
-TOKEN_PREFIX = "access_token."  # noqa: S105 - the name of a carrier, no secret
+TOKEN_PREFIX = "access_token."  # noqa: S105  # pragma: allowlist secret
 
 _VERSIONED = re.compile(r"realtime\.v\d+\Z")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

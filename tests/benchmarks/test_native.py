@@ -289,7 +289,8 @@ def test_the_limit_keeps_what_a_slow_listener_does_not_take_yet(limit):
         slow.connect(("127.0.0.1", limit))
         peer = Peer(slow)
         peer.send(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in peer.request()
+        accepted = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # of the sample key; pragma: allowlist secret
+        assert b"Sec-WebSocket-Accept: " + accepted in peer.request()
         with Clients(patience=0.1) as clients:
             people = [Person(limit, "/publish"), Person(limit, "/")]
             assert clients.connect(people).ready == 2

@@ -22,8 +22,8 @@ from tests.component.staging import Stall, acknowledging, metadata
 from tests.support.api import BackEnd
 from tests.support.embedded import Place, token, until
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-SPAN = "b7ad6b7169203331"
+TRACE = "0af7651916cd43dd8448eb211c80319c"  # pragma: allowlist secret
+SPAN = "b7ad6b7169203331"  # pragma: allowlist secret
 
 
 class Traces:

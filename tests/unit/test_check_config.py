@@ -193,7 +193,7 @@ def test_what_is_unwise_is_a_warning(environ):
         {"REALTIME_MODE": "development", "REALTIME_AIOMONITOR": "true"},
         {"REALTIME_MODE": "development", "REALTIME_HOST": "127.0.0.2"},
         {"REALTIME_DRAIN_SECONDS": "300"},
-        {"REALTIME_AMQP_URL": "amqp://gateway:secret@localhost/"},
+        {"REALTIME_AMQP_URL": "amqp://gateway:secret@localhost/"},  # pragma: allowlist secret
         {"REALTIME_AMQP_URL": "no URL at all: ]["},
     ],
     ids=str,
