@@ -1,16 +1,28 @@
 """Fixtures of the whole suite."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.broker import Troubled, troubled
+from tests.support.leaks import Watch, leaked
 from tests.support.rabbitmq import NoRabbitMQ, any_rabbitmq, can_run_privately
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", help="every RabbitMQ in a container of this image, by Docker")
     parser.addoption("--seed", type=int, help="of the junk that is sent; else by chance")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_token_is_ever_logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Look, when all is over, into the logs of every process that a test has started (W7)."""
+    logging.getLogger().addHandler(watch := Watch())
+    yield
+    logging.getLogger().removeHandler(watch)
+    found = leaked(tmp_path_factory.getbasetemp()) + watch.leaked
+    assert not found, "tokens were logged:\n" + "\n".join(found[:20])
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,10 @@ ROLES: dict[str, dict[str, Any]] = {
     "presence": {"permissions": {"presence": ["presence.#"]}},
     "history": {"permissions": {"history": ["#"]}},
     "extensions": {"permissions": {"extensions": ["*"]}},
+    "reserved": {"permissions": {"publish": ["system.#", "presence.#", "$own"]}},
     ADMIN: {"permissions": {}, "roles": ["admin"]},
 }
-"""Claims; all but two are named for the one right that they give."""
+"""Claims; most are named for the one right that they give."""
 
 ANY, NONE = frozenset(ROLES), frozenset[str]()
 
