@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class Keys(Protocol):
         """Keep the keys fresh, if they can change."""
 
 
-def make_keys(settings: Settings, fetches: Counter) -> Keys:
+def make_keys(settings: Settings, fetches: Mapping[str, Counter]) -> Keys:
     """Return the keys that are set."""
     if settings.jwt_jwks_url:
         return PublishedKeys(settings.jwt_jwks_url, settings.jwt_algorithms, fetches)
@@ -76,10 +76,10 @@ class PublishedKeys:
     ``jku``, ``x5u``, ``x5c`` or ``jwk`` is not looked at (RFC 8725 3.10).
     """
 
-    def __init__(self, url: str, algorithms: list[str], fetches: Counter) -> None:
+    def __init__(self, url: str, algorithms: list[str], fetches: Mapping[str, Counter]) -> None:
         self._url = url
         self._algorithms = algorithms
-        self._fetched, self._failed = fetches.labels("done"), fetches.labels("failed")
+        self._fetches = fetches
         self._ring = Keyring()
         self._missed = asyncio.Event()
         """Set when a token has named a key that is not here."""
@@ -122,11 +122,11 @@ class PublishedKeys:
         try:
             keys = read_keys(await self._fetch(session), self._algorithms)
         except (ClientError, OSError, TimeoutError, ValueError) as error:
-            self._failed.inc()
+            self._fetches["failed"].inc()
             reason = str(error) or type(error).__name__
             log.warning("keys not fetched", action="fetch", url=self._url, reason=reason)
             return
-        self._fetched.inc()
+        self._fetches["done"].inc()
         if self._ring.replace(keys, now):
             log.info("keys", action="fetch", url=self._url, keys=[kid or "" for kid in keys])
 
