@@ -127,7 +127,10 @@ class PublishedKeys:
             log.warning("keys not fetched", action="fetch", url=self._url, reason=reason)
             return
         self._fetches["done"].inc()
-        if self._ring.replace(keys, now):
+        changed = self._ring.replace(keys, now)
+        if not keys:
+            log.warning("no key that can be used", action="fetch", url=self._url)
+        elif changed:
             log.info("keys", action="fetch", url=self._url, keys=[kid or "" for kid in keys])
 
     async def _fetch(self, session: ClientSession) -> bytes:

@@ -246,6 +246,7 @@ BAD = {
     "no set": answering(text="{}"),
     "not found": answering(status=404, text='{"keys": []}'),
     "cut off": answering(text='{"keys": []}', headers={"Content-Length": "99"}),
+    "too long": answering(text='{"keys": []}' + " " * fetching.MAX_BYTES),
     "endless": endless,
     "slow": slow,
     "packed": answering(body=gzip.compress(b'{"keys": []}'), headers={"Content-Encoding": "gzip"}),

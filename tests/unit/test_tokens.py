@@ -86,7 +86,8 @@ def by_set(*algorithms: str, **keys: Any) -> TokenVerifier:
     settings = Settings(jwt_algorithms=list(algorithms), default_permissions={})
     published = PublishedKeys("https://id.example.com", settings.jwt_algorithms, FETCHES)
     document = json.dumps({"keys": [{**as_jwk(key), "kid": kid} for kid, key in keys.items()]})
-    published._ring.replace(read_keys(document.encode(), algorithms), time.monotonic())
+    an_hour_on = time.monotonic() + 3600  # so that the answer stays a fresh one
+    published._ring.replace(read_keys(document.encode(), algorithms), an_hour_on)
     return TokenVerifier(settings, published)
 
 
