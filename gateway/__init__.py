@@ -8,7 +8,8 @@
                core/subscriptions.py, core/connections.py: who wants it
 
 answers.py collects what becomes of a command; receipts.py reports what was written here.
-websocket.py lets a client in; membership.py keeps the node in the cluster.
+websocket.py lets a client in, if tokens.py believes it by a key of keys.py.
+membership.py keeps the node in the cluster.
 core/gaps.py sees what the node has missed; recovery.py brings what a client has missed.
 handover.py and unconfirmed.py hold direct messages until a client has them.
 extensions.py asks workers for what the service does not do; worker.py is for clients that do it.

@@ -22,7 +22,7 @@ async def serve(
     node = make_node(settings, broker, registry, trail)
     async with background(run_node(node)) as running, listening(node) as clients:
         yield Service(
-            lambda: node.membership.ready,
+            lambda: node.ready,
             running,
             broker,
             pages=admin_pages(node),

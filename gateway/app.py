@@ -24,6 +24,7 @@ from gateway.drain import Drain
 from gateway.fanout import Fanout
 from gateway.flushing import Flushing
 from gateway.gauges import watch
+from gateway.keys import make_keys
 from gateway.limits import make_admission, make_limits
 from gateway.membership import Membership
 from gateway.metrics import Metrics
@@ -64,6 +65,7 @@ def make_node(
     connections: Connections[Connection] = Connections()
     metrics = Metrics(registry)
     limits = make_limits(settings)
+    keys = make_keys(settings, metrics.key_fetches)
     uplink = Uplink(settings.partitions, metrics.batch_sent, trail)
     answers = Answers()
     packer = Packer(dropped=metrics.receipts_dropped.inc)
@@ -97,7 +99,8 @@ def make_node(
     return Node(
         settings,
         broker,
-        TokenVerifier(settings),
+        keys,
+        TokenVerifier(settings, keys),
         make_certificate(settings),
         make_admission(settings),
         limits,
@@ -197,6 +200,7 @@ async def run_node(node: Node) -> None:
         group.create_task(node.membership.run())
         if node.certificate is not None:
             group.create_task(node.certificate.run())
+        group.create_task(node.keys.run())
         if node.settings.json_ping_seconds:
             group.create_task(_ping(node, node.settings.json_ping_seconds))
 

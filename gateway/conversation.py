@@ -26,6 +26,7 @@ from shared.errors import (
     BrokerUnavailable,
     Flooding,
     GoingAway,
+    KeysUnavailable,
     MessageTooBig,
     NoWelcome,
     RateLimited,
@@ -72,7 +73,7 @@ class Conversation:
         self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
         self._session = session
         self._performs: Performer | None = None
-        self._expiry = Expiry(self)
+        self._expiry = Expiry(self, node.settings.jwt_leeway_seconds)
         self._ended: ServiceError | None = None
         self._messages = 0
         self._talking: asyncio.Timeout | None = None
@@ -261,7 +262,7 @@ class Conversation:
     def _renew(self, effect: Renew) -> Reply:
         try:
             identity = self._node.verifier.renew(effect.token, self._connection.user_id)
-        except TokenRefused as error:
+        except (KeysUnavailable, TokenRefused) as error:
             return self._performer.error(error, effect.id)
         left = self._session.renewed(identity)
         self._expiry.watch(identity)

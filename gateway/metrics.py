@@ -10,6 +10,7 @@ from shared.broker import topology
 from shared.errors import (
     BadRequest,
     GoingAway,
+    KeysUnavailable,
     NodeFull,
     OriginRefused,
     Overloaded,
@@ -29,6 +30,7 @@ OTHER = "other"
 REASONS: dict[type[Exception], str] = {
     OriginRefused: "origin",
     Unauthorized: "token",
+    KeysUnavailable: "keys",
     BadRequest: "request",
     GoingAway: "draining",
     NodeFull: "full",
@@ -98,6 +100,8 @@ class Metrics:
         self.receipts_dropped = counter("receipts_dropped", "Receipts nobody took")
         self.gaps = counter("gaps", "Times deliveries were found missing")
         self.lost = counter("lost", "Broadcasts missing that history holds no more")
+        fetches = counter("key_fetches", "Times the keys of tokens were asked for", "outcome")
+        self.key_fetches = {one: fetches.labels(one) for one in ("done", "failed")}
         self.shed = counter("shed", "Broadcasts of low priority not written to slow readers")
 
     def refusal(self, error: Exception) -> None:

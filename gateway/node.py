@@ -11,6 +11,7 @@ from gateway.core.mint import Mint
 from gateway.core.subscriptions import Subscriptions
 from gateway.directs import Directs
 from gateway.fanout import Fanout
+from gateway.keys import Keys
 from gateway.membership import Membership
 from gateway.metrics import Metrics
 from gateway.questions import Questions
@@ -28,6 +29,7 @@ class Node:
 
     settings: Settings
     broker: Broker
+    keys: Keys
     verifier: TokenVerifier
     certificate: Certificate | None
     admission: Admission
@@ -44,3 +46,8 @@ class Node:
     metrics: Metrics
     mint: Mint
     trail: Trail
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is a member of the cluster, and can check tokens."""
+        return self.membership.ready and self.keys.ready

@@ -20,6 +20,7 @@ from gateway.node import Node
 from gateway.responses import refusal
 from shared.errors import (
     GoingAway,
+    KeysUnavailable,
     OriginRefused,
     ServiceError,
     TooManyConnections,
@@ -93,6 +94,8 @@ async def _upgraded(request: web.Request, node: Node) -> Conversation | web.Stre
     try:
         identity = node.verifier.verify(offer.token or "")
         _require_room_for(identity, node)
+    except KeysUnavailable as error:
+        return _refused(error, node)
     except (Unauthorized, TooManyConnections) as error:
         node.metrics.refusal(error)
         if offer.token is None or "Origin" not in request.headers:
@@ -141,6 +144,7 @@ def _checked_offer(request: web.Request, query: dict[str, list[str]], node: Node
         query.get("token", []),
         headers.getall("Authorization", []),
         headers.getall("Sec-WebSocket-Protocol", []),
+        query_tokens=node.settings.query_tokens,
     )
 
 

@@ -23,6 +23,7 @@ ServiceError                 500
 │   ├── OutcomeUnknown       503    asked, but no answer came in time
 │   ├── NodeFull             503
 │   ├── Overloaded           503
+│   ├── KeysUnavailable      503    the issuer has not told the keys of tokens
 │   ├── NoWelcome            503, close 4503
 │   ├── ReplayBroken         503, close 1013
 │   └── GoingAway            503, close 1012
@@ -177,6 +178,10 @@ class NodeFull(Unavailable):
 
 class Overloaded(Unavailable):
     """More connections are asked for than this node can take at once."""
+
+
+class KeysUnavailable(Unavailable):
+    """The key of the token is not known yet; try again."""
 
 
 class NoWelcome(Unavailable):

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from shared.development import development_secret
 from shared.errors import BadRequest
+from shared.token_keys import KEYS, MIN_SECRET_BYTES, wrong_keys
 from shared.topics.pattern import parse_pattern
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -27,12 +28,6 @@ SECONDS = Meta(extra={"unit": "seconds"})
 BYTES = Meta(extra={"unit": "bytes"})
 SECRET = Meta(extra={"secret": True})
 """Never shown, not even in part; see ``realtime check-config``."""
-
-MIN_SECRET_BYTES = 32
-SYMMETRIC = frozenset({"HS256", "HS384", "HS512"})
-ASYMMETRIC = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)
 
 Permissions = dict[str, Any]
 
@@ -124,21 +119,38 @@ class Settings:
     # ---- Who may do what -------------------------------------------------------------------------
 
     jwt_secret: Annotated[str, SECRET] = ""
-    """Key for HS algorithms, at least 32 bytes; a gateway in production needs it or the public one.
+    """Key for HS algorithms: random, at least 32 bytes, 48 for HS384 and 64 for HS512. A gateway in
+    production needs this, a public key or a JWK set; see [tokens](operations.md#tokens).
     Default: none; in development one made for this checkout"""
 
     jwt_public_key: str = ""
-    """Key for RS, PS, ES and EdDSA algorithms, in PEM; this or the secret."""
+    """Key for RS, PS, ES and EdDSA algorithms, in PEM, instead of the secret."""
+
+    jwt_jwks_url: str = ""
+    """Where the issuer publishes its keys as a JWK set, `https://`, instead of one key."""
 
     jwt_algorithms: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
     """Those that tokens may be signed with; must suit the key.
-    Default: `HS256`, or `RS256` with a public key"""
+    Default: `HS256`; with a public key or a JWK set `RS256`"""
 
     jwt_issuer: str = ""
     """What `iss` of a token must be. A gateway in production must have it."""
 
     jwt_audience: str = ""
     """What `aud` must hold; without it tokens with an `aud` are refused."""
+
+    jwt_type: str = ""
+    """What the header `typ` of a token must be, such as `at+jwt`. Default: not looked at"""
+
+    jwt_leeway_seconds: Annotated[float, Meta(ge=0, le=10), SECONDS] = 10.0
+    """What clocks may differ by: a token, and a connection with it, ends so long after `exp`."""
+
+    jwt_max_life_seconds: Annotated[Limit, SECONDS] = 86_400
+    """Time from `iat` to `exp` of a token, or from now; longer ones are refused, so that no
+    connection outlasts it without a new token. 0 for no limit."""
+
+    query_tokens: bool = True
+    """Whether a token may come in the query, `/ws?token=`, which proxies may log."""
 
     allowed_origins: list[str] = ()  # type: ignore[assignment]  # frozen by the dataclass
     """Exact origins of pages that may connect, `https://app.example.com`. A gateway in production
@@ -323,11 +335,12 @@ def _completed(values: dict[str, Any]) -> Settings:
     if not values.get("node_id"):
         name = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:48]
         values["node_id"] = f"{name}-{os.getpid()}"
-    if development and not values.get("jwt_secret") and not values.get("jwt_public_key"):
+    if development and not any(values.get(name) for name in KEYS):
         values["jwt_secret"] = development_secret()
     values.setdefault("api", "public" if development else "admin")
     if not values.get("jwt_algorithms"):
-        values["jwt_algorithms"] = ["RS256" if values.get("jwt_public_key") else "HS256"]
+        public = values.get("jwt_public_key") or values.get("jwt_jwks_url")
+        values["jwt_algorithms"] = ["RS256" if public else "HS256"]
     if values.get("default_permissions") is None:
         values["default_permissions"] = OPEN if development else {}
     if values.get("history") is None:
@@ -338,17 +351,7 @@ def _completed(values: dict[str, Any]) -> Settings:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    problems = []
-    allowed = ASYMMETRIC if settings.jwt_public_key else SYMMETRIC
-    if settings.jwt_secret and settings.jwt_public_key:
-        problems.append("REALTIME_JWT_SECRET: set it or REALTIME_JWT_PUBLIC_KEY, not both")
-    elif wrong := sorted(set(settings.jwt_algorithms) - allowed):
-        problems.append(
-            f"REALTIME_JWT_ALGORITHMS: {', '.join(wrong)} cannot be used with this key; "
-            f"choose from {', '.join(sorted(allowed))}"
-        )
-    if settings.jwt_secret and len(settings.jwt_secret.encode()) < MIN_SECRET_BYTES:
-        problems.append(f"REALTIME_JWT_SECRET: must have at least {MIN_SECRET_BYTES} bytes")
+    problems = wrong_keys(settings)
     if any(len(key.encode()) < MIN_SECRET_BYTES for key in settings.api_keys):
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
     if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
@@ -360,8 +363,9 @@ def _contradictions(settings: Settings) -> list[str]:
 
 def _missing(settings: Settings) -> list[str]:
     problems = []
-    if not settings.jwt_secret and not settings.jwt_public_key:
-        problems.append("REALTIME_JWT_SECRET: set it or REALTIME_JWT_PUBLIC_KEY in production")
+    if not any(getattr(settings, name) for name in KEYS):
+        others = "REALTIME_JWT_PUBLIC_KEY or REALTIME_JWT_JWKS_URL"
+        problems.append(f"REALTIME_JWT_SECRET: set it, {others} in production")
     if not settings.jwt_issuer:
         problems.append("REALTIME_JWT_ISSUER: must be set in production")
     if not settings.allowed_origins:

@@ -1,7 +1,6 @@
 """``realtime check-config``: what a service would make of its settings, before it is started."""
 
 import asyncio
-import ipaddress
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ import click
 from yarl import URL
 
 from shared.errors import BrokerUnavailable
+from shared.loopback import is_loopback
 from shared.process import logs
 from shared.process.tracing import tracing
 from shared.settings import KNOWN, SECRET, Settings, WrongSettings, load, unknown
@@ -179,11 +179,3 @@ def _parsed(url: str) -> URL:
         return URL(url)
     except ValueError:
         return URL()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -48,8 +48,8 @@ def commands() -> None:
 )
 def serve(modules: tuple[str, ...]) -> None:
     """Run all services in this process, without RabbitMQ, in development mode."""
-    token = development_token("alice", ttl_seconds=30 * 86_400)
-    click.echo(f"A token for alice, good for 30 days:\n\n{token}\n")
+    token = development_token("alice", ttl_seconds=24 * 3600)
+    click.echo(f"A token for alice, good for 24 hours:\n\n{token}\n")
     click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
     click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
     click.echo("Its dashboard is /dashboard on the admin port, whose address is told below.\n")

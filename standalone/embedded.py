@@ -40,7 +40,7 @@ async def serve(
 
     async with background(run()) as running, listening(node) as clients:
         yield Service(
-            lambda: routing.ready and presence.ready and node.membership.ready and worker.ready,
+            lambda: routing.ready and presence.ready and node.ready and worker.ready,
             running,
             broker,
             pages=admin_pages(node),

@@ -19,8 +19,12 @@ def development_token(
         WrongSettings: the secret or key that is set cannot sign tokens.
     """
     settings = load(mode="development")
-    if settings.jwt_public_key:
-        raise WrongSettings("REALTIME_JWT_PUBLIC_KEY: a public key cannot sign tokens")
+    if not settings.jwt_secret:
+        variable = "REALTIME_JWT_PUBLIC_KEY" if settings.jwt_public_key else "REALTIME_JWT_JWKS_URL"
+        raise WrongSettings(f"{variable}: a public key cannot sign tokens")
+    if settings.jwt_max_life_seconds and ttl_seconds > settings.jwt_max_life_seconds:
+        most = settings.jwt_max_life_seconds
+        raise WrongSettings(f"REALTIME_JWT_MAX_LIFE_SECONDS: a token may live for {most} s")
     now = int(time.time())
     body: dict[str, Any] = {"sub": user_id, "iat": min(now, now + ttl_seconds)}
     body["exp"] = now + ttl_seconds
@@ -29,4 +33,5 @@ def development_token(
     if settings.jwt_audience:
         body["aud"] = settings.jwt_audience
     key, algorithm = settings.jwt_secret, settings.jwt_algorithms[0]
-    return jwt.encode({**body, **(claims or {})}, key, algorithm=algorithm)
+    headers = {"typ": settings.jwt_type or "JWT"}
+    return jwt.encode({**body, **(claims or {})}, key, algorithm, headers)

@@ -24,19 +24,28 @@ class Offer:
 
 
 def read_offer(
-    query_tokens: Iterable[str], authorization: Iterable[str], offered: Iterable[str]
+    in_query: Iterable[str],
+    authorization: Iterable[str],
+    offered: Iterable[str],
+    *,
+    query_tokens: bool = True,
 ) -> Offer:
     """Find the token and the subprotocol.
 
     ``offered`` are the values of all ``Sec-WebSocket-Protocol`` headers, each a comma list.
+    ``query_tokens`` says whether a token may come in the query, which others may log.
 
     Raises:
-        BadRequest: two different tokens, or only protocol versions that are not spoken here.
+        BadRequest: two different tokens, one in the query where none may be, or only protocol
+            versions that are not spoken here.
     """
     protocols = [name.strip() for line in offered for name in line.split(",") if name.strip()]
     carriers = [name for name in protocols if name.startswith(TOKEN_PREFIX)]
     tokens = {name.removeprefix(TOKEN_PREFIX) for name in carriers}
-    tokens.update(query_tokens)
+    if not query_tokens and any(in_query):
+        reason = f"not in the query; use the header Authorization or {TOKEN_PREFIX}<jwt>"
+        raise BadRequest(f"token: {reason}", field="token", reason=reason)
+    tokens.update(in_query)
     for header in authorization:
         scheme, _, token = header.partition(" ")
         if scheme.lower() == "bearer":

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway import expiry, tokens
+from gateway import expiry
+from tests.component.conftest import Start
 from tests.support.embedded import SECRET, Place, Talk, token
 
 LEFT = 0.5
@@ -20,13 +21,32 @@ BRIEF: dict[str, Any] = {"iat": BORN, "exp": BORN + 1}
 """The times of a token that lives for a second."""
 
 
+class WallClock:
+    """What the gateway takes for the time when it sets its timers."""
+
+    def __init__(self) -> None:
+        self.now = BRIEF["exp"] - LEFT
+
+
 @pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """Have half of a brief token's life left whenever one is looked at."""
-    hurried = SimpleNamespace(time=lambda: BRIEF["exp"] - LEFT)
-    monkeypatch.setattr(expiry, "time", hurried)
-    monkeypatch.setattr(expiry, "LEEWAY_SECONDS", LEEWAY)
-    monkeypatch.setattr(tokens, "LEEWAY_SECONDS", 3600)
+    clock = WallClock()
+    monkeypatch.setattr(expiry, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+async def place(start: Start) -> Place:
+    """One that ends conversations soon."""
+    return await lenient(start, LEEWAY)
+
+
+async def lenient(start: Start, leeway: float) -> Place:
+    """Start one that lets in whose token is over, if not for as long as the tests take."""
+    place = await start(jwt_leeway_seconds=leeway)
+    place.server.node.verifier._leeway = 3600
+    return place
 
 
 async def next_status(talk: Talk) -> dict[str, Any]:
@@ -65,10 +85,23 @@ async def test_a_long_lived_token_is_warned_of_60_seconds_before_its_end(place: 
     assert not await later.told()
 
 
-async def test_who_comes_within_the_leeway_is_warned_at_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [-3600, 3600], ids=["back", "forward"])
+async def test_a_clock_that_is_set_by_an_hour_ends_no_session_early_and_keeps_none(
+    place: Place, wall_clock: WallClock, step: float
 ) -> None:
-    monkeypatch.setattr(expiry, "LEEWAY_SECONDS", 10)
+    began = time.monotonic()
+    alice = await place.connect("alice", **BRIEF)
+    later = await place.connect("later", exp=BORN + 1200)
+    wall_clock.now += step
+    assert (await next_status(alice))["status"] == "token_expiring"
+    assert time.monotonic() > began + WARNED - EARLY
+    await ended(alice)
+    assert time.monotonic() > began + LEFT + LEEWAY - EARLY
+    assert not await later.told()
+
+
+async def test_who_comes_within_the_leeway_is_warned_at_once(start: Start) -> None:
+    place = await lenient(start, 10)
     alice = await place.connect("alice", iat=BORN - 100, exp=BORN - 1)
     assert (await next_status(alice))["status"] == "token_expiring"
     assert not await alice.told()

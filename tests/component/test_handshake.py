@@ -87,6 +87,21 @@ async def test_two_different_tokens_are_one_too_many(place: Place) -> None:
     assert (await knock(place, bearer(one), bearer(two)))[0] == 400
 
 
+async def test_where_no_token_may_come_in_the_query_it_is_refused_and_the_other_ways_are_open(
+    start: Start,
+) -> None:
+    place = await start(query_tokens=False)
+    good = token("alice")
+    for headers in ([], [bearer(good)], [("Origin", "http://localhost")]):
+        assert (await knock(place, *headers, credential=good))[0] == 400
+    async with place.client.get(f"/ws?token={good}") as answer:
+        reason = (await answer.json())["data"]["details"]["reason"]
+    assert "Authorization" in reason
+    assert good not in reason
+    assert (await knock(place, bearer(good)))[0] == 101
+    assert (await knock(place, (PROTOCOL, f"access_token.{good}")))[0] == 101
+
+
 async def test_the_same_token_twice_is_fine(place: Place) -> None:
     same = token("alice")
     status, _ = await knock(

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.process.admin import admin_server
 from shared.process.metrics import measured
 from shared.release import RELEASE
+from tests.component import moving_keys  # noqa: F401 - its scenes are listed with the others
 from tests.component.conftest import Start
 from tests.component.moving import SCENES, SETTINGS, Scene
 from tests.support.embedded import PATIENCE, Place, token, until

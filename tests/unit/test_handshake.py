@@ -54,6 +54,18 @@ def test_two_different_tokens_in_one_request_are_refused(query, authorization, o
     assert caught.value.details == {"field": "token", "reason": reason}
 
 
+def test_where_no_token_may_come_in_the_query_the_refusal_says_how_else():
+    with pytest.raises(BadRequest, match=r"Authorization.*access_token\.") as caught:
+        read_offer(["t"], ["Bearer t"], [], query_tokens=False)
+    assert caught.value.details["field"] == "token"
+
+
+def test_where_no_token_may_come_in_the_query_the_other_ways_are_open():
+    assert read_offer([""], ["Bearer t"], [], query_tokens=False).token == "t"
+    assert read_offer([], [], ["access_token.t"], query_tokens=False).token == "t"
+    assert read_offer([], [], [], query_tokens=False).token is None
+
+
 @pytest.mark.parametrize("offered", [["realtime.v2"], ["realtime.v0, realtime.v10"]])
 def test_a_version_that_is_not_spoken_here_is_refused(offered):
     with pytest.raises(BadRequest) as caught:

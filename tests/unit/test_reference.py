@@ -40,7 +40,7 @@ def test_what_the_example_tells_is_the_default():
         line[1:].split("=", 1) for line in example().splitlines() if line.startswith("#REALTIME_")
     )
     needed = {
-        "REALTIME_JWT_SECRET": "s" * 32,
+        "REALTIME_JWT_SECRET": "Nobody would think of this, surely",
         "REALTIME_JWT_ISSUER": "https://id.example.com",
         "REALTIME_ALLOWED_ORIGINS": "https://app.example.com",
         "REALTIME_NODE_ID": "n1",

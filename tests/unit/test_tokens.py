@@ -6,14 +6,22 @@ import hmac
 import json
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from prometheus_client import CollectorRegistry
 
-from gateway.tokens import LEEWAY_SECONDS, TokenVerifier
+from gateway import tokens
+from gateway.core.jwks import read_keys
+from gateway.keys import PublishedKeys, make_keys
+from gateway.metrics import Metrics
+from gateway.tokens import SKEW_SECONDS, TokenVerifier
 from shared.errors import TokenRefused, Unauthorized
 from shared.settings import Settings
 
@@ -21,10 +29,19 @@ SECRET = "s" * 64
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
-PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-CURVE_PEM = (
-    CURVE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-)
+EDWARDS = ed25519.Ed25519PrivateKey.generate()
+FETCHES = Metrics(CollectorRegistry()).key_fetches
+
+
+def pem(key: Any) -> str:
+    """The public half."""
+    encoded: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return encoded.decode()
+
+
+PEM = pem(RSA)
+DER = RSA.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+JWK = jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())
 
 
 def claims(**given: Any) -> dict[str, Any]:
@@ -44,17 +61,43 @@ def by_hand(header: dict[str, Any], payload: dict[str, Any], key: bytes) -> str:
     return f"{signed.decode()}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
+def part_of(header: dict[str, Any]) -> str:
+    """The first part of a token, as PyJWT writes it."""
+    text = json.dumps(header, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
 def signed(**given: Any) -> str:
     return by_hand({"alg": "HS256", "typ": "JWT"}, claims(**given), SECRET.encode())
 
 
 def verifier(**given: Any) -> TokenVerifier:
     default = {"jwt_secret": SECRET, "jwt_algorithms": ["HS256"], "default_permissions": {}}
-    return TokenVerifier(Settings(**{**default, **given}))
+    settings = Settings(**{**default, **given})
+    return TokenVerifier(settings, make_keys(settings, FETCHES))
 
 
-def by_public_key(pem: str, algorithm: str) -> TokenVerifier:
-    return verifier(jwt_secret="", jwt_public_key=pem, jwt_algorithms=[algorithm])
+def by_public_key(key: Any, *algorithms: str) -> TokenVerifier:
+    return verifier(jwt_secret="", jwt_public_key=pem(key), jwt_algorithms=list(algorithms))
+
+
+def by_set(*algorithms: str, **keys: Any) -> TokenVerifier:
+    """One that believes an issuer who has published these keys, by ``kid``."""
+    settings = Settings(jwt_algorithms=list(algorithms), default_permissions={})
+    published = PublishedKeys("https://id.example.com", settings.jwt_algorithms, FETCHES)
+    document = json.dumps({"keys": [{**as_jwk(key), "kid": kid} for kid, key in keys.items()]})
+    an_hour_on = time.monotonic() + 3600  # so that the answer stays a fresh one
+    published._ring.replace(read_keys(document.encode(), algorithms), an_hour_on)
+    return TokenVerifier(settings, published)
+
+
+def as_jwk(key: Any) -> dict[str, Any]:
+    """The public half."""
+    name = {rsa.RSAPrivateKey: "RS256", ec.EllipticCurvePrivateKey: "ES256"}
+    found = next((name[kind] for kind in name if isinstance(key, kind)), "EdDSA")
+    algorithm: Any = jwt.PyJWS().get_algorithm_by_name(found)
+    jwk: dict[str, Any] = algorithm.to_jwk(key.public_key(), as_dict=True)
+    return jwk
 
 
 def refusal(token: str, **settings: Any) -> Unauthorized:
@@ -66,27 +109,59 @@ def refusal(token: str, **settings: Any) -> Unauthorized:
 # ---- algorithms ----------------------------------------------------------------------------------
 
 
-def test_tokens_of_the_right_key_and_algorithm_are_believed():
-    assert verifier().verify(jwt.encode(claims(), SECRET, "HS256")).user_id == "alice"
-    assert by_public_key(PEM, "RS256").verify(jwt.encode(claims(), RSA, "RS256")).user_id == "alice"
-    by_curve = by_public_key(CURVE_PEM, "ES256")
-    assert by_curve.verify(jwt.encode(claims(), CURVE, "ES256")).user_id == "alice"
+ALGORITHMS: dict[str, tuple[Any, Any]] = {
+    **dict.fromkeys(
+        ("HS256", "HS384", "HS512"), (SECRET, lambda one: verifier(jwt_algorithms=[one]))
+    ),
+    **{
+        one: (key, partial(by_public_key, key))
+        for key, ones in (
+            (RSA, ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+            (CURVE, ("ES256",)),
+            (ec.generate_private_key(ec.SECP384R1()), ("ES384",)),
+            (ec.generate_private_key(ec.SECP521R1()), ("ES512",)),
+            (EDWARDS, ("EdDSA",)),
+        )
+        for one in ones
+    },
+}
+"""By name: the key that signs, and what makes a verifier."""
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_each_algorithm_is_believed_where_it_is_set_and_no_other_of_its_family(algorithm):
+    _, make = ALGORITHMS[algorithm]
+
+    for other, (signs, _) in ALGORITHMS.items():
+        token = jwt.encode(claims(), signs, other)
+        if other == algorithm:
+            assert make(algorithm).verify(token).user_id == "alice"
+        else:
+            with pytest.raises(Unauthorized):
+                make(algorithm).verify(token)
 
 
 FORGED = {
     "none": by_hand({"alg": "none"}, claims(), b""),
     "None": by_hand({"alg": "None"}, claims(), b""),
     "no algorithm": by_hand({"typ": "JWT"}, claims(), SECRET.encode()),
-    "HS256, signed with the public key": by_hand({"alg": "HS256"}, claims(), PEM.encode()),
-    "RS256, HMAC with the public key": by_hand({"alg": "RS256"}, claims(), PEM.encode()),
+    "no algorithm, the kid of a set": by_hand({"kid": "rsa"}, claims(), PEM.encode()),
+    "an algorithm that is no text": by_hand({"alg": ["HS256"]}, claims(), SECRET.encode()),
+    "lower case": by_hand({"alg": "hs256"}, claims(), SECRET.encode()),
     "HS256, signed with nothing": by_hand({"alg": "HS256"}, claims(), b"\x00"),
     "HS512": jwt.encode(claims(), SECRET, "HS512"),
     "HS256, another secret": jwt.encode(claims(), "o" * 64, "HS256"),
-    "RS256, another key": jwt.encode(claims(), OTHER_RSA, "RS256"),
-    "RS512": jwt.encode(claims(), RSA, "RS512"),
-    "PS256": jwt.encode(claims(), RSA, "PS256"),
+    "RS256, another key": jwt.encode(claims(), OTHER_RSA, "RS256", {"kid": "rsa"}),
+    "RS512": jwt.encode(claims(), RSA, "RS512", {"kid": "rsa"}),
+    "PS256": jwt.encode(claims(), RSA, "PS256", {"kid": "rsa"}),
+    "lower case, the right key": jwt.encode(claims(), RSA, "RS256", {"kid": "rsa"}).replace(
+        *(part_of({"alg": alg, "kid": "rsa", "typ": "JWT"}) for alg in ("RS256", "rs256"))
+    ),
     "key in the header": jwt.encode(
         claims(), OTHER_RSA, "RS256", headers={"jwk": {"kty": "RSA"}, "jku": "https://evil.com"}
+    ),
+    "key in the header, kid of a set": jwt.encode(
+        claims(), OTHER_RSA, "RS256", {"kid": "rsa", "jwk": as_jwk(OTHER_RSA), "x5u": "https://x"}
     ),
     "unknown critical header": by_hand(
         {"alg": "HS256", "crit": ["x"], "x": 1}, claims(), SECRET.encode()
@@ -96,31 +171,53 @@ FORGED = {
     "not ASCII": "é.é.é",
     "a lone surrogate": "\ud800.e30.e30",
     "too many parts": signed() + ".e30",
+    "a kid that is no text": by_hand({"alg": "RS256", "kid": ["rsa"]}, claims(), PEM.encode()),
+    **{
+        f"{algorithm}, HMAC with the public key as {form}, kid {kid}": by_hand(
+            {"alg": algorithm} if kid is None else {"alg": algorithm, "kid": kid}, claims(), key
+        )
+        for algorithm in ("HS256", "RS256", "hs256")
+        for form, key in (("PEM", PEM.encode()), ("DER", DER), ("JWK", JWK.encode()))
+        for kid in (None, "rsa")
+    },
+}
+BELIEVERS = {
+    "secret": verifier(),
+    "RSA": by_public_key(RSA, "RS256"),
+    "curve": by_public_key(CURVE, "ES256"),
+    "Edwards curve": by_public_key(EDWARDS, "EdDSA"),
+    "set": by_set("RS256", "ES256", "EdDSA", rsa=RSA, curve=CURVE, edwards=EDWARDS),
 }
 
 
 @pytest.mark.parametrize("token", FORGED.values(), ids=FORGED)
-@pytest.mark.parametrize(
-    "believes",
-    [verifier(), by_public_key(PEM, "RS256"), by_public_key(CURVE_PEM, "ES256")],
-    ids=["secret", "RSA", "curve"],
-)
+@pytest.mark.parametrize("believes", BELIEVERS.values(), ids=BELIEVERS)
 def test_the_key_decides_the_algorithm_and_never_the_token(believes, token):
     with pytest.raises(Unauthorized):
         believes.verify(token)
 
 
-@pytest.mark.parametrize(
-    ("pem", "algorithm", "token"),
-    [
-        (PEM, "RS256", jwt.encode(claims(), CURVE, "ES256")),
-        (CURVE_PEM, "ES256", jwt.encode(claims(), RSA, "RS256")),
-        (PEM, "RS256", jwt.encode(claims(), SECRET, "HS256")),
-    ],
-)
-def test_a_token_of_another_family_is_refused(pem, algorithm, token):
-    with pytest.raises(Unauthorized):
-        by_public_key(pem, algorithm).verify(token)
+def test_even_an_hs_algorithm_beside_a_public_key_makes_no_secret_of_it():
+    both = ["RS256", "HS256"]
+
+    for careless in (by_public_key(RSA, *both), by_set(*both, rsa=RSA)):
+        for key in (PEM.encode(), DER, JWK.encode()):
+            with pytest.raises(Unauthorized):
+                careless.verify(by_hand({"alg": "HS256", "kid": "rsa"}, claims(), key))
+
+
+def test_a_key_of_a_set_is_believed_for_its_own_algorithm_alone():
+    believes = BELIEVERS["set"]
+    keys = {"rsa": (RSA, "RS256"), "curve": (CURVE, "ES256"), "edwards": (EDWARDS, "EdDSA")}
+
+    for named in keys:
+        for kid, (key, algorithm) in keys.items():
+            token = jwt.encode(claims(), key, algorithm, {"kid": named})
+            if kid == named:
+                assert believes.verify(token).user_id == "alice"
+            else:
+                with pytest.raises(Unauthorized):
+                    believes.verify(token)
 
 
 def test_a_changed_token_is_refused():
@@ -141,7 +238,6 @@ def test_a_token_without_an_end_or_a_name_is_refused(claim):
 def test_a_token_is_believed_until_its_end_and_ten_seconds_longer():
     now = int(time.time())
 
-    assert LEEWAY_SECONDS == 10
     assert verifier().verify(signed(exp=now - 5)).expires_at == now - 5
     assert refusal(signed(exp=now - 12)).message == "The token has expired"
 
@@ -152,6 +248,76 @@ def test_a_token_is_not_believed_before_its_time():
     assert verifier().verify(signed(nbf=now + 5, iat=now + 5))
     refusal(signed(nbf=now + 60))
     refusal(signed(iat=now + 60))
+
+
+@pytest.mark.parametrize("leeway", [0.0, 3.0])
+def test_the_leeway_is_the_one_that_is_set(leeway):
+    now = int(time.time())
+
+    assert verifier(jwt_leeway_seconds=leeway).verify(signed(exp=now + 2 - leeway))
+    refusal(signed(exp=now - 1 - leeway), jwt_leeway_seconds=leeway)
+    refusal(signed(nbf=now + 5 + leeway), jwt_leeway_seconds=leeway)
+
+
+@pytest.mark.parametrize("ahead", [-SKEW_SECONDS, SKEW_SECONDS])
+def test_gateways_whose_clocks_are_half_a_minute_off_agree_on_who_may_come_in(
+    ahead, monkeypatch: pytest.MonkeyPatch
+):
+    true = int(time.time())
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: true + ahead))
+    monkeypatch.setattr(jwt.api_jwt, "datetime", skewed(ahead))
+
+    assert verifier().verify(signed(iat=true, exp=true + 3600))
+    assert verifier().verify(signed(iat=true - 60, exp=true + 45))
+    assert verifier().verify(signed(exp=true + 86_400))
+    assert refusal(signed(exp=true - 45)).message == "The token has expired"
+
+
+def skewed(ahead: float) -> type[datetime]:
+    """The class that PyJWT asks for the time."""
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(seconds=ahead)
+
+    return Skewed
+
+
+def test_a_token_that_lives_for_more_than_a_day_is_refused():
+    now = int(time.time())
+
+    assert verifier().verify(signed(iat=now - 60, exp=now - 60 + 86_400))
+    assert verifier().verify(signed(exp=now + 86_400))
+    for longer in ({"iat": now, "exp": now + 86_401}, {"exp": now + 86_500}, {"exp": 1e20}):
+        assert refusal(signed(**longer)).details == {"claim": "exp"}
+
+
+def test_the_longest_life_is_the_one_that_is_set():
+    now = int(time.time())
+
+    for life in (60, 10**6):
+        token = signed(iat=now, exp=now + life)
+        assert verifier(jwt_max_life_seconds=life).verify(token)
+        refusal(token, jwt_max_life_seconds=life - 1)
+    assert verifier(jwt_max_life_seconds=0).verify(signed(iat=0, exp=10**12))
+
+
+@pytest.mark.parametrize("iat", ["soon", [], {}, None, float("inf"), float("nan"), -1e300, 1e300])
+def test_a_beginning_that_is_no_time_or_long_ago_is_refused(iat):
+    payload = {"sub": "alice", "exp": int(time.time()) + 3600, "iat": iat}
+    refusal(by_hand({"alg": "HS256"}, payload, SECRET.encode()))
+
+
+def test_the_type_must_be_the_one_that_is_set():
+    def typed(**header: Any) -> str:
+        return by_hand({"alg": "HS256", **header}, claims(), SECRET.encode())
+
+    for right in ("at+jwt", "AT+JWT", "application/at+jwt"):
+        assert verifier(jwt_type="at+jwt").verify(typed(typ=right))
+    for wrong in ({"typ": "JWT"}, {"typ": "id+jwt"}, {"typ": ""}, {"typ": ["at+jwt"]}, {}):
+        refusal(typed(**wrong), jwt_type="at+jwt")
+    assert verifier().verify(typed(typ="anything"))
 
 
 @pytest.mark.parametrize("exp", ["soon", [], {}, float("inf"), float("nan"), True, 0, -1])
