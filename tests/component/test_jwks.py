@@ -2,19 +2,23 @@
 
 import asyncio
 import gzip
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway import keys as fetching
 from gateway.core import keyring
 from gateway.keys import PublishedKeys
 from shared.errors import KeysUnavailable, Unauthorized
 from tests.component.conftest import Start
+from tests.support.certificates import Authority
 from tests.support.embedded import Place, until
 from tests.support.issuer import Issuer, issuing, rsa_key, signed
 
@@ -266,6 +270,22 @@ async def test_an_answer_that_is_none_changes_nothing(
         await issuer.is_asked()
     assert await status(place, issuer.token("alice")) == 400
     assert issuer.strays == []
+
+
+async def test_an_issuer_whose_certificate_nobody_vouches_for_is_not_believed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hurry(monkeypatch, first=SOON)
+    Authority(tmp_path).issue("issuer", "127.0.0.1")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "issuer.pem", tmp_path / "issuer.key")
+    async with issuing(tls) as issuer:
+        with capture_logs() as lines:
+            place = await believing(start, issuer)
+            await until(lambda: any(one["action"] == "fetch" for one in lines), "it was tried")
+        assert "CERTIFICATE_VERIFY_FAILED" in str(lines)
+        assert await status(place, issuer.token("alice")) == 503
+        assert issuer.asked == 0
 
 
 async def test_a_fresh_token_whose_key_is_not_known_leaves_the_conversation_as_it_was(

@@ -1,6 +1,7 @@
 """An issuer of tokens that publishes its keys as a JWK set, in the test's own loop."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -72,15 +73,16 @@ def signed(user: str, key: rsa.RSAPrivateKey, kid: str, **header: Any) -> str:
 
 
 @asynccontextmanager
-async def issuing() -> AsyncIterator[Issuer]:
+async def issuing(tls: ssl.SSLContext | None = None) -> AsyncIterator[Issuer]:
     """Run an issuer."""
     [port] = free_ports(1)
-    issuer = Issuer(f"http://127.0.0.1:{port}/jwks")
+    scheme = "http" if tls is None else "https"
+    issuer = Issuer(f"{scheme}://127.0.0.1:{port}/jwks")
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", issuer.serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     try:
         yield issuer
     finally:
