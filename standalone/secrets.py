@@ -16,6 +16,16 @@ from shared.broker.permissions import PERMISSIONS, Permissions
 
 VHOST = "realtime"
 ADMIN = "admin"
+COMMANDS_POLICY = {
+    "name": "commands",
+    "pattern": r"^(router|presence)\.commands\.[0-9]+$",
+    "apply-to": "queues",
+    "priority": 0,
+    "definition": {"max-length-bytes": 268_435_456, "overflow": "reject-publish"},
+}
+"""When nobody serves a partition its queue takes so much; then gateways answer 503. By a policy, for
+the arguments of a queue cannot be changed."""
+
 EVERYTHING = Permissions(configure=".*", write=".*", read=".*")
 
 
@@ -53,14 +63,14 @@ def make_secrets(directory: Path, host: str, ca: str | None) -> None:
 
 
 def _renew_rights(path: Path) -> None:
-    """Let RabbitMQ's users do what this release needs; their passwords stay.
+    """Let RabbitMQ's users do what this release needs, and bound what it does; passwords stay.
 
     In place, for a container that has mounted the file would not see another one.
     """
     document = json.loads(path.read_text(encoding="utf-8"))
-    rights = _rights(one["name"] for one in document["users"])
-    if document["permissions"] != rights:
-        document["permissions"] = rights
+    renewed = document | _rights(one["name"] for one in document["users"])
+    if document != renewed:
+        document = renewed
         path.write_text(f"{json.dumps(document, indent=2)}\n", encoding="utf-8")
         click.echo(f"renewed the rights in {path}; docs/upgrades.md tells how to grant them")
 
@@ -84,14 +94,17 @@ def definitions(passwords: dict[str, str]) -> str:
             }
             for user, password in passwords.items()
         ],
-        "permissions": _rights(passwords),
+        **_rights(passwords),
     }
     return json.dumps(document, indent=2)
 
 
-def _rights(users: Iterable[str]) -> list[dict[str, str]]:
+def _rights(users: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     allowed = {**PERMISSIONS, ADMIN: EVERYTHING}
-    return [{"user": user, "vhost": VHOST, **asdict(allowed[user])} for user in users]
+    return {
+        "permissions": [{"user": user, "vhost": VHOST, **asdict(allowed[user])} for user in users],
+        "policies": [{"vhost": VHOST, **COMMANDS_POLICY}],
+    }
 
 
 def _hashed(password: str) -> str:

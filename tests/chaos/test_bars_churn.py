@@ -12,8 +12,10 @@ from tests.support.cluster import eventually, metric
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
-CYCLES = 8000
-WARM_CYCLES = 6000
+CYCLES = 8_000
+WARM_CYCLES = 24_000
+"""Until all that is remembered of the last so many is full."""
+
 AT_ONCE = 20
 BYTES_PER_CYCLE = 200
 """What a process may grow by in so few cycles; the bar of 1 kB for 1,000 needs a scale of 50."""

@@ -1,6 +1,8 @@
 """Every service as a RabbitMQ user of its own that may do no more than it must (W22)."""
 
+import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from realtime_client import CommandFailed
 from shared.broker.permissions import PERMISSIONS
 from standalone.command_line import commands
 from standalone.local_cluster import LocalCluster
-from standalone.secrets import definitions
+from standalone.secrets import COMMANDS_POLICY, definitions
 from tests.support.broker import Troubled
 from tests.support.cluster import Hearing, clients, make_cluster, url_of
 
@@ -137,3 +139,36 @@ def test_these_users_may_ask_all_processes_about_a_message(
     asked = ["trace", "broadcast_unknown", "--amqp-url", url_as(user, rabbitmq)]
     told = CliRunner().invoke(commands, asked)
     assert "None of the 3 processes that answered remembers" in told.output
+
+
+async def test_a_queue_that_nobody_serves_takes_so_much_and_then_commands_are_503(
+    limited: LocalCluster, rabbitmq: Troubled
+) -> None:
+    [router] = limited.of("router")
+    url, most = url_of(limited, 0), 200_000
+    small = json.dumps({**COMMANDS_POLICY["definition"], "max-length-bytes": most})
+    rabbitmq.ctl(
+        "set_policy", "-p", "realtime", "--apply-to", "queues", "commands",
+        COMMANDS_POLICY["pattern"], small,
+    )  # fmt: skip
+    async with clients((url, "alice"), (url, "bob")) as (alice, bob):
+        await bob.subscribe("full")
+        hearing = Hearing(bob)
+        router.signal(signal.SIGSTOP)
+        try:
+            said = [alice.broadcast("full", {"number": n, "x": "x" * 50_000}) for n in range(30)]
+            outcomes = await asyncio.gather(*said, return_exceptions=True)
+            held = rabbitmq.ctl(
+                "list_queues", "-p", "realtime", "--no-table-headers", "message_bytes"
+            )
+        finally:
+            router.signal(signal.SIGCONT)
+        assert {one.code for one in outcomes if isinstance(one, CommandFailed)} == {503}
+        assert max(int(line) for line in held.split()) < most + 2 * 65_536
+        await hearing.until(lambda one: one["data"]["payload"]["number"] == 29, 40)
+        assert [one["number"] for one in hearing.payloads()] == list(range(30))
+        hearing.stop()
+    grant(rabbitmq)
+    assert str(COMMANDS_POLICY["definition"]["max-length-bytes"]) in rabbitmq.ctl(
+        "list_policies", "-p", "realtime"
+    )
