@@ -27,6 +27,7 @@ from gateway.metrics import Metrics
 from gateway.node import Node
 from gateway.questions import Questions
 from gateway.receipts import Receipts
+from gateway.slow_readers import SlowReaders
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
@@ -161,6 +162,7 @@ async def run_node(node: Node) -> None:
     """
     async with asyncio.TaskGroup() as group:
         group.create_task(node.membership.run())
+        group.create_task(SlowReaders(node.connections).run())
         if node.settings.json_ping_seconds:
             group.create_task(_ping(node, node.settings.json_ping_seconds))
 

@@ -14,6 +14,7 @@ from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.deliveries import TopicDelivery
 from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened
+from shared.messages.frames import status
 from shared.recent import Recent
 
 REMEMBERED_MESSAGES = 256
@@ -104,6 +105,9 @@ class Connection:
         """Whether it has let a message pass that now waits elsewhere."""
 
         self.snapshot_left = 0
+        self.shed = 0
+        """Broadcasts that were not written because it lagged, and that it was not told of (X3)."""
+
         self._outbox = outbox
         self._end = end
         self._hooks = hooks
@@ -133,6 +137,13 @@ class Connection:
     def spare(self, message_id: str) -> None:
         """Note a broadcast that is not written here because the client lags (X3)."""
         self._past.spared.put(message_id, None)
+        self.shed += 1
+
+    def tell_shed(self) -> None:
+        """Tell the client how many broadcasts it was spared since it was last told."""
+        shed, self.shed = self.shed, 0
+        if not self.ended:
+            self.reply([status("shed", {"messages": shed})])
 
     @property
     def opened(self) -> Opened:
@@ -171,7 +182,7 @@ class Connection:
             return delivery.audience is not None or self._follow(delivery)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
-        if self._replay.size > self._outbox.limit:
+        if self._replay.size > self._outbox.limit and len(self._replay.later) > 1:
             self.end(SlowConsumer())
         return False
 
@@ -245,8 +256,18 @@ class Connection:
         """How many bytes the transport holds that the client has not read."""
         return self._outbox.held_back
 
+    @property
+    def taken(self) -> int:
+        """How many bytes the client has taken, or the kernel for it."""
+        return self._outbox.taken
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the client has read nearly all of what was written."""
+        return self._outbox.caught_up
+
     async def drained(self) -> None:
-        """Wait until the client has read most of what was written."""
+        """Wait until the client has caught up."""
         await self._outbox.drained()
 
     def _hand_over(self, frame: bytes) -> Written:

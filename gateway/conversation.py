@@ -16,7 +16,7 @@ from gateway.core.replies import Reply, done
 from gateway.core.session import Session
 from gateway.expiry import Expiry
 from gateway.node import Node
-from gateway.outbox import OUTBOX_MESSAGES, Outbox
+from gateway.outbox import Outbox
 from gateway.performer import WINDOW, Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
@@ -68,8 +68,7 @@ class Conversation:
         self._node = node
         self._socket = socket
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
-        limit = OUTBOX_MESSAGES * largest_message(node.settings)
-        outbox = Outbox(transport, request.protocol, limit)
+        outbox = Outbox(transport, request.protocol, node.settings.max_outbox_bytes)
         self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
         self._session = session
         self._performs: Performer | None = None

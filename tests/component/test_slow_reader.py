@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway import conversation, outbox
+from gateway import conversation, slow_readers
 from gateway.connection import Connection
+from gateway.outbox import LAGGING
 from shared.errors import Unauthorized
 from tests.support.embedded import Place, Talk, until
 
@@ -118,13 +119,11 @@ async def test_a_paused_client_that_is_refused_leaves_no_socket_behind(
     assert transport.is_closing()
 
 
-async def test_a_client_that_lags_gets_no_low_priority_until_it_reads_on(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "LAGGING_BYTES", 2 * len(BIG))
+async def test_a_client_that_lags_gets_no_low_priority_until_it_reads_on(place: Place) -> None:
     speaker, sleeper = await place.people("speaker", "sleeper")
     await sleeper.subscribe("flood")
-    _, transport = held_back(place, sleeper)
+    connection, transport = held_back(place, sleeper)
+    connection._outbox.limit = LAGGING * 2 * len(BIG)
     low = {"metadata": {"priority": "low"}}
     assert (await speaker.broadcast("flood", "low", **low))["recipients"] == 1
     flooded = 0
@@ -137,17 +136,17 @@ async def test_a_client_that_lags_gets_no_low_priority_until_it_reads_on(
     assert heard == ["low", *[BIG] * flooded, "high"]
     shed = place.server.registry.get_sample_value("realtime_gateway_shed_total")
     assert shed == 1
+    await until(lambda: not connection.shed, "it was told of that")
+    assert (await sleeper.hear())["data"] == {"status": "shed", "details": {"messages": 1}}
     assert (await speaker.broadcast("flood", "again", **low))["recipients"] == 1
     assert (await sleeper.hear())["data"]["payload"] == "again"
 
 
-async def test_what_was_shed_is_recovered_on_the_same_connection(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "LAGGING_BYTES", 2 * len(BIG))
+async def test_what_was_shed_is_recovered_on_the_same_connection(place: Place) -> None:
     speaker, sleeper = await place.people("speaker", "sleeper")
     await sleeper.subscribe("flood", "chat.a")
-    _, transport = held_back(place, sleeper)
+    connection, transport = held_back(place, sleeper)
+    connection._outbox.limit = LAGGING * 2 * len(BIG)
     await speaker.broadcast("chat.a", 1)
     flooded = 0
     while transport.get_write_buffer_size() <= 2 * len(BIG):
@@ -159,6 +158,7 @@ async def test_what_was_shed_is_recovered_on_the_same_connection(
     heard = await sleeper.hears(flooded + 2)
     first, last = (one["data"] for one in heard if one["data"]["topic"] == "chat.a")
     assert (first["payload"], last["payload"]) == (1, 3)
+    assert (await sleeper.hear())["data"]["status"] == "shed"
     seen = {"epoch": first["metadata"]["epoch"], "offset": first["metadata"]["offset"]}
     await sleeper.ask("Subscribe", {"topics": ["chat.a"], "recover": {"chat.a": seen}})
     assert (await sleeper.hear())["data"]["payload"] == "shed"

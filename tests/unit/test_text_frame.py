@@ -1,5 +1,8 @@
 """The frames that are written to sockets: gateway/outbox.py."""
 
+import socket
+import struct
+
 import pytest
 
 from gateway.core.wire import binary_frame, text_frame
@@ -40,7 +43,7 @@ class Wire:
         self.written: list[bytes] = []
         self.held = 0
         self.writing_paused = False
-        self.closing = self.gone = self.aborted = False
+        self.closing = self.gone = self.aborted = self.resets = False
 
     def is_closing(self) -> bool:
         return self.closing
@@ -52,6 +55,13 @@ class Wire:
         if self.gone:
             raise RuntimeError("unable to perform operation; the handler is closed")
         self.written.append(data)
+
+    def get_extra_info(self, name: str) -> "Wire":
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option: object) -> None:
+        self.resets = option == (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def abort(self) -> None:
         self.aborted = True
@@ -96,7 +106,37 @@ def test_nothing_is_written_to_a_socket_that_is_going_or_gone(wire):
     assert wire.written == []
 
 
-def test_dropping_a_socket_does_not_wait_for_its_reader(wire):
+def test_a_message_of_any_size_still_reaches_a_reader_that_does_not_lag(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    wire.held = LIMIT // 4
+    assert not outbox.lags
+    outbox.write(b"x" * LIMIT)
+    wire.held += 1
+    assert outbox.lags
+    with pytest.raises(SlowConsumer):
+        outbox.write(b"x" * LIMIT)
+
+
+def test_who_has_caught_up_lags_no_more_for_some_time(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    wire.held = LIMIT // 16
+    assert outbox.caught_up
+    wire.held += 1
+    assert not outbox.caught_up
+    assert not outbox.lags
+
+
+def test_what_the_client_has_taken_is_all_but_what_is_held_back(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    for _ in range(3):
+        outbox.write(b"x" * 10)
+    wire.held = 12
+
+    assert outbox.taken == 18
+
+
+def test_dropping_a_socket_does_not_wait_for_its_reader_nor_leave_it_to_the_kernel(wire):
     Outbox(wire, wire, LIMIT).abort()
 
     assert wire.aborted
+    assert wire.resets
