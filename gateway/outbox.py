@@ -46,9 +46,9 @@ SENT, HELD, GONE = Written  # an attribute of the class takes longer to find
 class Outbox:
     """Finished frames in, bytes on the wire, order kept. Nothing here waits.
 
-    While the client reads too slowly the transport holds them, up to ``limit`` bytes. A client that
-    does not lag is given one write of any size, so no more is ever held than ``limit``, or a quarter
-    of it and one write.
+    While the client reads too slowly the transport holds them, up to ``limit`` bytes. One that does
+    not lag is given one write of any size: no more is ever held than ``limit``, or a quarter of it
+    and one write.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: Pausable, limit: int) -> None:
