@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.answers import Answers
 from gateway.api.server import add_api
+from gateway.compression import agree
 from gateway.connection import Connection, Hooks
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
@@ -125,6 +126,8 @@ async def listening(node: Node) -> AsyncIterator[Listening]:
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[NODE] = node
     app.router.add_get("/ws", websocket)
+    if node.settings.compression:
+        app.on_response_prepare.append(agree)
     if node.settings.api == "public":
         add_api(app, node)
     # No access log: its request line would hold tokens (S1 lets them travel in the query).

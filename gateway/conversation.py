@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
+from gateway.compression import takes_compressed
 from gateway.connection import Connection
 from gateway.core.effects import Renew
 from gateway.core.identity import Identity
@@ -69,7 +70,14 @@ class Conversation:
         self._socket = socket
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions)
         outbox = Outbox(transport, request.protocol, node.settings.max_outbox_bytes)
-        self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
+        self._connection = Connection(
+            session,
+            outbox,
+            self._end,
+            node.hooks,
+            confirms=confirms,
+            takes_compressed=takes_compressed(socket),
+        )
         self._session = session
         self._performs: Performer | None = None
         self._expiry = Expiry(self)

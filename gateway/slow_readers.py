@@ -33,12 +33,12 @@ class SlowReaders:
             self.look()
 
     def look(self) -> None:
-        """End who takes nothing, tell who has caught up."""
+        """End who takes nothing, tell who has caught up what it was spared."""
         before, self._seen = self._seen, {}
         for one in self._connections:
             if one.held_back:
                 self._watch(one, *before.get(one, (-1, 0)))
-            if one.shed and one.caught_up:
+            if one.shed:
                 one.tell_shed()
         for one, (_, looks) in self._seen.items():
             if looks >= MOST_LOOKS:

@@ -49,10 +49,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         node.metrics.refusal(error)
         if offer.token is None or "Origin" not in request.headers:
             return refusal(error)
-        return await _upgrade_and_close(request, _socket(offer, node), error)
+        return await _upgrade_and_close(request, _socket(offer, node, compress=False), error)
     except ServiceError as error:
         return _refused(error, node)
-    socket = _socket(offer, node)
+    socket = _socket(offer, node, compress=node.settings.compression)
     try:
         await socket.prepare(request)
     except web.HTTPException as error:
@@ -95,10 +95,10 @@ def _checked_offer(request: web.Request, query: dict[str, list[str]], node: Node
     )
 
 
-def _socket(offer: Offer, node: Node) -> web.WebSocketResponse:
+def _socket(offer: Offer, node: Node, *, compress: bool) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
-        compress=False,
+        compress=compress,
         max_msg_size=largest_message(node.settings) + 1,  # whatever has as much is refused
         timeout=CLOSE_SECONDS,
     )

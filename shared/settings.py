@@ -150,6 +150,9 @@ class Settings:
     max_outbox_bytes: Annotated[int, Meta(ge=65_536), BYTES] = 1_048_576
     """What may be held back for one client that [reads slowly](operations.md#slow-readers)."""
 
+    compression: bool = False
+    """Agree on [compressed broadcasts](operations.md#compression) with clients that offer that."""
+
     json_ping_seconds: Annotated[int, Meta(ge=0), SECONDS] = 0
     """Time between JSON `Ping` messages to each client; 0 for none."""
 

@@ -1,11 +1,13 @@
 """The frames that are written to sockets: gateway/outbox.py."""
 
+import random
 import socket
 import struct
+import zlib
 
 import pytest
 
-from gateway.core.wire import binary_frame, text_frame
+from gateway.core.wire import WINDOW_BITS, binary_frame, compressed_frame, text_frame
 from gateway.outbox import Outbox, Written
 from shared.errors import SlowConsumer
 
@@ -31,6 +33,29 @@ def test_a_text_message_is_one_final_unmasked_frame_with_the_shortest_length(siz
 
 def test_a_binary_message_is_a_frame_of_its_own_kind():
     assert binary_frame(b"\x00") == b"\x82\x01\x00"
+
+
+JSON = b'{"name": "value"}' * 100
+
+
+@pytest.mark.parametrize("frame", [text_frame(JSON), binary_frame(JSON), text_frame(JSON * 50)])
+def test_a_compressed_frame_says_that_it_is_and_what_the_other_does(frame):
+    compressed = compressed_frame(frame)
+
+    assert len(compressed) < len(frame) / 2
+    assert compressed[0] == frame[0] | 0x40
+    start = {126: 4, 127: 10}.get(compressed[1], 2)
+    payload = compressed[start:] + b"\x00\x00\xff\xff"
+    assert frame.endswith(zlib.decompressobj(-WINDOW_BITS).decompress(payload))
+
+
+NOISE = random.Random(1).randbytes(5000)  # noqa: S311 - noise, no secret
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 500, b"x" * 131_072, NOISE], ids=len)
+def test_what_is_small_or_huge_or_does_not_get_smaller_is_left_as_it_is(payload):
+    frame = text_frame(payload)
+    assert compressed_frame(frame) is frame
 
 
 LIMIT = 1000
