@@ -35,6 +35,7 @@ from gateway.core.effects import (
 from gateway.core.replies import Lane, Reply, Request, Slot
 from gateway.extensions import Extensions
 from gateway.node import Node
+from gateway.window import Window
 from shared.errors import ServiceError
 from shared.messages import frames
 
@@ -42,6 +43,9 @@ log = structlog.get_logger()
 
 WINDOW = 64
 """Commands of one connection that may wait for their outcome; then its socket is not read."""
+
+WINDOW_BYTES = 2_097_152
+"""What they may have in all, but for one alone."""
 
 T = TypeVar("T")
 
@@ -68,7 +72,7 @@ class Performer:
         self._commands = Commands(node, connection, self._spawn)
         self._extensions = Extensions(node, connection, self._spawn)
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
-        self._window = asyncio.Semaphore(WINDOW)
+        self._window = Window(WINDOW, WINDOW_BYTES)
         self._under_way: set[asyncio.Future[Any]] = set()
 
     def stop(self) -> None:
@@ -83,14 +87,14 @@ class Performer:
 
     async def receive(self, text: str) -> None:
         """Perform what a text message leads to, once there is room for one more command."""
-        request = Request(time.monotonic())
+        request = Request(time.monotonic(), size=len(text))
         effect = await self._next(partial(self._connection.session.receive, text), request)
         if isinstance(effect, Several):
             await self._receive_all(effect, request)
 
     async def receive_binary(self, frame: bytes) -> None:
         """Perform what a binary message leads to, once there is room for one more command."""
-        request = Request(time.monotonic())
+        request = Request(time.monotonic(), size=len(frame))
         await self._next(partial(self._connection.session.receive_binary, frame), request)
 
     async def _receive_all(self, several: Several, request: Request) -> None:
@@ -102,13 +106,15 @@ class Performer:
         receive = partial(self._connection.session.receive, in_batch=True)
         for operation in several.operations:
             if not self._connection.ended:
-                await self._next(partial(receive, operation), Request(time.monotonic(), batch))
+                part = Request(time.monotonic(), batch, len(operation))
+                await self._next(partial(receive, operation), part)
 
     async def _next(self, decide: Callable[..., Effect], request: Request) -> Effect | None:
         """Decide and perform; return what was decided."""
-        await self._window.acquire()  # first, so that nothing waits between deciding and doing
+        # First, so that nothing waits between deciding and doing.
+        await self._window.enter(request.size)
         if self._connection.ended:
-            self._window.release()
+            self._window.leave(request.size)
             return None
         try:
             effect = decide(mint=self._node.mint.next(ULID()), now=time.monotonic())
@@ -116,7 +122,7 @@ class Performer:
             self._node.metrics.command(request.type)
             self._perform(effect, request)
         except Exception:
-            self._window.release()
+            self._window.leave(request.size)
             self._respond(Turn.FREE, self._incident(None), request)
             return None
         return effect
@@ -141,10 +147,10 @@ class Performer:
             case Ask() | Serve() | Answer():
                 self._start(Turn.FREE, effect.id, lambda: extensions.perform(effect), request)
             case Several():
-                self._window.release()
+                self._window.leave(request.size)
             case _:
                 self._answer(effect, request)
-                self._window.release()
+                self._window.leave(request.size)
 
     def _answer(self, effect: AtOnce, request: Request) -> None:
         """Answer what needs no waiting."""
@@ -223,7 +229,7 @@ class Performer:
             reply = self.error(error, command_id)
         except Exception:
             reply = self._incident(command_id)
-        self._window.release()
+        self._window.leave(request.size)
         reply = replace(reply, request=request)
         self._write([reply] if slot is None else self._lanes[turn].fill(slot, reply))
 
