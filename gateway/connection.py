@@ -9,7 +9,7 @@ from gateway.core.session import Session
 from gateway.core.wire import text_frame, topic_frame
 from gateway.gathered import Bundle
 from gateway.handover import Handover
-from gateway.outbox import GONE, SENT, Outbox, Written
+from gateway.outbox import GONE, SENT, Outbox
 from gateway.past import Past, Replay
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
@@ -121,14 +121,17 @@ class Connection:
 
         Its bytes are counted here; those of what many are given, by whoever gives it.
         """
-        if self._hand_over(frame) is GONE:
-            return False
-        self._hooks.sent(len(frame))
-        return True
+        if is_on_its_way := self._hand_over(frame):
+            self._hooks.sent(len(frame))
+        return is_on_its_way
 
     def put(self, frames: bytes) -> bool:
         """Write broadcasts without a look; return whether the socket has them now (A5)."""
-        return self._put(frames) is SENT
+        try:
+            return self._outbox.write(frames) is SENT
+        except SlowConsumer as error:
+            self.end(error)
+            return False
 
     def give(self, bundle: Bundle) -> None:
         """Write of these broadcasts what must come now, and note what the socket has not (A5)."""
@@ -241,16 +244,13 @@ class Connection:
         """Wait until the client has caught up."""
         await self._outbox.drained()
 
-    def _hand_over(self, frame: bytes) -> Written:
+    def _hand_over(self, frame: bytes) -> bool:
         self._hooks.catch_up(self)
-        return self._put(frame)
-
-    def _put(self, frames: bytes) -> Written:
         try:
-            return self._outbox.write(frames)
+            return self._outbox.write(frame) is not GONE
         except SlowConsumer as error:
             self.end(error)
-            return GONE
+            return False
 
     def reply(self, frames: list[bytes]) -> None:
         """Write JSON messages."""
