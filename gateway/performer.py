@@ -44,7 +44,7 @@ log = structlog.get_logger()
 WINDOW = 64
 """Commands of one connection that may wait for their outcome; then its socket is not read."""
 
-WINDOW_BYTES = 2_097_152
+WINDOW_BYTES = 4_194_304
 """What they may have in all, but for one alone."""
 
 T = TypeVar("T")

@@ -48,14 +48,14 @@ async def test_all_that_waits_in_a_node_is_bounded_and_what_is_too_much_is_refus
 async def test_a_client_that_sends_much_is_slowed_down_before_it_is_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "LINE_BYTES", 4 * MIB)
+    monkeypatch.setattr(batching, "LINE_BYTES", 8 * MIB)
     alice = await place.connect("alice")
     room = place.server.node.uplink._room
     with Gate("router.commands") as gate:
         sending = asyncio.create_task(send_all(alice))
         await gate.held.wait()
-        await until(lambda: room.taken > MIB, "two are under way")
-        assert room.taken < 3 * MIB
+        await until(lambda: room.taken > 3 * MIB, "four are under way")
+        assert room.taken < 5 * MIB
         gate.open()
         assert await outcomes(alice, 16) == [0] * 16
     await sending
