@@ -22,6 +22,9 @@ BATCH_BYTES = 65_536
 LINE_BYTES = 16_777_216
 """What may wait in all lines of a process, with what is in flight: of that there are copies."""
 
+ENVELOPE_BYTES = 1_000
+"""What each takes besides what it says: the number, and whoever waits for its confirm."""
+
 MOST_UNNUMBERED = 100_000
 
 RETRY_SECONDS = 0.25
@@ -160,12 +163,12 @@ class PartitionLink:
 
     def _put(self, submission: Submission) -> Submission:
         self._waiting.append(submission)
-        self._room.taken += len(submission.envelope)
+        self._room.taken += len(submission.envelope) + ENVELOPE_BYTES
         self._some.set()
         return submission
 
     def _settle(self, submission: Submission, error: Exception | None = None) -> None:
-        self._room.taken -= len(submission.envelope)
+        self._room.taken -= len(submission.envelope) + ENVELOPE_BYTES
         submission.settle(error)
 
     def pause_facts(self) -> None:

@@ -267,6 +267,15 @@ async def test_links_that_share_a_room_are_full_together(monkeypatch):
     assert room.taken == 0
 
 
+async def test_small_envelopes_take_room_besides_what_they_say(monkeypatch):
+    monkeypatch.setattr(batching, "LINE_BYTES", 3 * batching.ENVELOPE_BYTES)
+    link = fresh_link()
+    for text in "abc":
+        link.submit(word(text))
+    with pytest.raises(BrokerUnavailable):
+        link.submit(word("refused"))
+
+
 async def test_a_packer_drops_what_is_too_much_and_counts_it(monkeypatch):
     monkeypatch.setattr(batching, "MOST_UNNUMBERED", 2)
     dropped: list[int] = []
