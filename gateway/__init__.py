@@ -11,6 +11,8 @@ answers.py collects what becomes of a command; receipts.py reports what was writ
 websocket.py lets a client in, if tokens.py believes it by a key of keys.py.
 membership.py keeps the node in the cluster.
 core/gaps.py sees what the node has missed; recovery.py brings what a client has missed.
+gathered.py holds what is on its way to many; compression.py agrees on who takes it compressed.
+slow_readers.py looks after clients that do not read.
 handover.py and unconfirmed.py hold direct messages until a client has them.
 extensions.py asks workers for what the service does not do; worker.py is for clients that do it.
 

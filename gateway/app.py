@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.answers import Answers
 from gateway.api.server import add_api
+from gateway.compression import agree
 from gateway.connection import Connection, Hooks
 from gateway.core.connections import Connections
 from gateway.core.mint import Mint
@@ -31,6 +32,7 @@ from gateway.metrics import Metrics
 from gateway.node import Node
 from gateway.questions import Questions
 from gateway.receipts import Receipts
+from gateway.slow_readers import SlowReaders
 from gateway.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, make_certificate
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
@@ -136,6 +138,8 @@ async def listening(node: Node) -> AsyncIterator[Listening]:
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[NODE] = node
     app.router.add_get("/ws", websocket)
+    if node.settings.compression:
+        app.on_response_prepare.append(agree)
     if node.settings.api == "public":
         add_api(app, node)
     # No access log: its request line would hold tokens (S1 lets them travel in the query).
@@ -201,6 +205,7 @@ async def run_node(node: Node) -> None:
         if node.certificate is not None:
             group.create_task(node.certificate.run())
         group.create_task(node.keys.run())
+        group.create_task(SlowReaders(node.connections).run())
         if node.settings.json_ping_seconds:
             group.create_task(_ping(node, node.settings.json_ping_seconds))
 

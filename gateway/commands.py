@@ -63,7 +63,17 @@ class Commands:
     # ---- topics ----------------------------------------------------------------------------------
 
     def join(self, effect: Join) -> Work:
-        """Subscribe; undone if the broker does not confirm it in time (T9)."""
+        """Subscribe; undone if the broker does not confirm it in time (T9).
+
+        Raises:
+            BrokerUnavailable: nothing was begun.
+        """
+        try:
+            self._node.membership.require_ready()
+            self._node.uplink.require_room()  # facts are never refused: so none are made
+        except BrokerUnavailable:
+            self._drop(self._connection.session.not_joined(effect))
+            raise
         recovery = Recovery(self._node, self._connection, effect.recover)
         gained = self._node.subscriptions.add(self._connection, effect.new)
         self._node.uplink.gain(gained)
@@ -71,7 +81,6 @@ class Commands:
 
     async def _joined(self, effect: Join, recovery: Recovery) -> Reply:
         try:
-            self._node.membership.require_ready()
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await self._node.uplink.introduced(effect.topics)
                 recovered = await recovery.begin()

@@ -2,58 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from gateway.core.session import Session
-from gateway.core.stretches import Stretches
 from gateway.core.wire import text_frame, topic_frame
+from gateway.gathered import Bundle
 from gateway.handover import Handover
-from gateway.outbox import GONE, SENT, Outbox, Written
+from gateway.outbox import GONE, SENT, Outbox
+from gateway.past import Past, Replay
 from gateway.unconfirmed import Unconfirmed
 from shared.errors import ServiceError, SlowConsumer
 from shared.messages.deliveries import TopicDelivery
 from shared.messages.envelopes import SNAPSHOT_LIMIT, Opened
-from shared.recent import Recent
-
-REMEMBERED_MESSAGES = 256
-
-
-@dataclass
-class Replay:
-    """What a connection is given again of what it has missed, and what must wait for that (H3)."""
-
-    began_at: float
-    running: int = 0
-    later: list[tuple[TopicDelivery, bytes]] = field(default_factory=list)
-    size: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Past:
-    """What a connection was given, or spared, as far as that matters to what comes again."""
-
-    directs: "Recent[str, None]" = field(default_factory=partial(Recent, REMEMBERED_MESSAGES))
-    spared: "Recent[str, None]" = field(default_factory=partial(Recent, REMEMBERED_MESSAGES))
-    broadcasts: Stretches = field(default_factory=Stretches)
-    unconfirmed: Unconfirmed
-
-
-@dataclass(eq=False, slots=True)
-class Gathered:
-    """A broadcast on its way to sockets, with others that go on the same write."""
-
-    delivery: TopicDelivery
-    frame: bytes
-    given: "set[Connection]"
-    """Who wanted it when it came."""
-
-    told: Callable[[int], None]
-    early: "set[Connection]" = field(default_factory=set)
-    """Who has it before the others, for something else had to be written."""
-
-    lacking: int = 0
-    """How many sockets have it not (A5)."""
+from shared.messages.frames import status
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +43,7 @@ class Connection:
         hooks: Hooks,
         *,
         confirms: bool = False,
+        takes_compressed: bool = False,
     ) -> None:
         self.session = session
         self.id = session.connection_id
@@ -93,9 +56,8 @@ class Connection:
         self.confirms = confirms
         """Whether the client confirms direct messages (R2)."""
 
-        self.plain = True
-        """Whether each broadcast may be written without a look: it is not being closed, and was
-        never replayed anything."""
+        self.plain = not takes_compressed
+        """Whether each broadcast may be written as it is, not compressed, and without a look."""
 
         self.ended = False
         """Whether it is being closed: it is given nothing more, and nothing it asks is taken up."""
@@ -104,6 +66,13 @@ class Connection:
         """Whether it has let a message pass that now waits elsewhere."""
 
         self.snapshot_left = 0
+        self.shed = 0
+        """Broadcasts that were not written because it lagged, and that it was not told of (X3)."""
+
+        self._takes_compressed = takes_compressed
+        self._looks = False
+        """Whether not each broadcast may be written: it is being closed, or was replayed some."""
+
         self._outbox = outbox
         self._end = end
         self._hooks = hooks
@@ -133,35 +102,57 @@ class Connection:
     def spare(self, message_id: str) -> None:
         """Note a broadcast that is not written here because the client lags (X3)."""
         self._past.spared.put(message_id, None)
+        self.shed += 1
+
+    def tell_shed(self) -> None:
+        """Tell the client how many broadcasts it was spared, once it has caught up."""
+        if self._outbox.caught_up and not self.ended:
+            shed, self.shed = self.shed, 0
+            self.reply([status("shed", {"messages": shed})])
 
     @property
     def opened(self) -> Opened:
         """This connection as presence knows it."""
-        identity = self.session.identity
-        issued_at_ms = int((identity.issued_at or 0) * 1000)
-        return Opened(self.user_id, self.id, identity.presence, self.welcomed, issued_at_ms)
+        presence, issued_at = self.session.identity.presence, self.session.identity.issued_at
+        return Opened(self.user_id, self.id, presence, self.welcomed, int((issued_at or 0) * 1000))
 
     def write(self, frame: bytes) -> bool:
         """Write a finished frame that is for this client alone; return whether it is on its way.
 
         Its bytes are counted here; those of what many are given, by whoever gives it.
         """
-        if self._hand_over(frame) is GONE:
-            return False
-        self._hooks.sent(len(frame))
-        return True
+        if is_on_its_way := self._hand_over(frame):
+            self._hooks.sent(len(frame))
+        return is_on_its_way
 
     def put(self, frames: bytes) -> bool:
         """Write broadcasts without a look; return whether the socket has them now (A5)."""
-        return self._put(frames) is SENT
+        try:
+            return self._outbox.write(frames) is SENT
+        except SlowConsumer as error:
+            self.end(error)
+            return False
 
-    def give(self, gathered: list[Gathered]) -> None:
+    def give(self, bundle: Bundle) -> None:
         """Write of these broadcasts what must come now, and note what the socket has not (A5)."""
-        taken = [one for one in gathered if self.plain or self._takes(one.delivery, one.frame)]
-        if taken and not self.put(b"".join([one.frame for one in taken])):
-            taken = []
-        for one in gathered:
-            one.lacking += one not in taken
+        now = bundle
+        if self._looks:
+            now = Bundle([one for one in bundle.of if self._takes(one.delivery, one.frame)])
+        is_there = bool(now.of) and self.put(self._fitting(now))
+        for one in bundle.of:
+            one.lacking += not (is_there and one in now.of)
+
+    def _fitting(self, bundle: Bundle) -> bytes:
+        if not self._takes_compressed:
+            return bundle.frames
+        for one in bundle.of:
+            one.saved += len(one.frame) - len(one.compressed)
+        return bundle.compressed
+
+    def _look(self, *, always: bool) -> None:
+        """Look at each broadcast from here on before it is written, or no more."""
+        self._looks = always
+        self.plain = not always and not self._takes_compressed
 
     def _takes(self, delivery: TopicDelivery, frame: bytes) -> bool:
         """Whether a broadcast may be written; while something that was missed comes, later (H3)."""
@@ -171,7 +162,7 @@ class Connection:
             return delivery.audience is not None or self._follow(delivery)
         self._replay.later.append((delivery, frame))
         self._replay.size += len(frame)
-        if self._replay.size > self._outbox.limit:
+        if self._replay.size > self._outbox.limit and len(self._replay.later) > 1:
             self.end(SlowConsumer())
         return False
 
@@ -185,14 +176,14 @@ class Connection:
     def begin_replay(self) -> None:
         """Keep broadcasts back until as many replays have ended as were begun."""
         self._hooks.catch_up(self)
-        self.plain = False
+        self._look(always=True)
         self._replay = self._replay or Replay(time.monotonic())
         self._replay.running += 1
 
     def goes_on(self, topic: str, epoch: str, offset: int) -> None:
         """Learn that the client has all of a topic up to here, and gets all that follows."""
         self._hooks.catch_up(self)
-        self.plain = False
+        self._look(always=True)
         self._past.broadcasts.claim(topic, epoch, offset)
 
     def write_missed(
@@ -219,8 +210,8 @@ class Connection:
         """Whether what the node has written then was written here: not kept back, nor shed."""
         if at is None or self._replay is None or at >= self._replay.began_at:
             return False
-        spared = delivery.message_id in self._past.spared
-        return not spared and self.session.wanted(delivery.topic, at)
+        written = delivery.message_id not in self._past.spared
+        return written and self.session.wanted(delivery.topic, at)
 
     def end_replay(self, wanted: Callable[[TopicDelivery], bool]) -> None:
         """Write of what was kept back what is still wanted, and go on as usual."""
@@ -230,10 +221,9 @@ class Connection:
         if self._replay.running:
             return
         replay, self._replay = self._replay, None
-        later = [frame for one, frame in replay.later if wanted(one) and self._follow(one)]
-        if later:
+        if later := [frame for one, frame in replay.later if wanted(one) and self._follow(one)]:
             self._hand_over(b"".join(later))
-        self.plain = not self.ended and not self._past.broadcasts
+        self._look(always=self.ended or bool(self._past.broadcasts))
 
     @property
     def lags(self) -> bool:
@@ -245,20 +235,22 @@ class Connection:
         """How many bytes the transport holds that the client has not read."""
         return self._outbox.held_back
 
+    @property
+    def taken(self) -> int:
+        """How many bytes the client has taken, or the kernel for it."""
+        return self._outbox.taken
+
     async def drained(self) -> None:
-        """Wait until the client has read most of what was written."""
+        """Wait until the client has caught up."""
         await self._outbox.drained()
 
-    def _hand_over(self, frame: bytes) -> Written:
+    def _hand_over(self, frame: bytes) -> bool:
         self._hooks.catch_up(self)
-        return self._put(frame)
-
-    def _put(self, frames: bytes) -> Written:
         try:
-            return self._outbox.write(frames)
+            return self._outbox.write(frame) is not GONE
         except SlowConsumer as error:
             self.end(error)
-            return GONE
+            return False
 
     def reply(self, frames: list[bytes]) -> None:
         """Write JSON messages."""
@@ -275,10 +267,9 @@ class Connection:
         """
         if message_id in self._past.directs:
             return True
-        if not self.write(frame):
-            return False
-        self._past.directs.put(message_id, None)
-        return True
+        if is_written := self.write(frame):
+            self._past.directs.put(message_id, None)
+        return is_written
 
     def was_written(self, message_id: str) -> bool:
         """Whether this direct message was written here, as far as is remembered."""
@@ -291,7 +282,8 @@ class Connection:
     def finish(self) -> None:
         """Be given nothing more: it is being closed."""
         self._hooks.catch_up(self)
-        self.ended, self.plain = True, False
+        self.ended = True
+        self._look(always=True)
 
     def end(self, error: ServiceError) -> None:
         """Have this conversation ended, with the error's close code."""

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
+from gateway.compression import takes_compressed
 from gateway.connection import Connection
 from gateway.core.effects import Renew
 from gateway.core.identity import Identity
@@ -17,9 +18,9 @@ from gateway.core.replies import Reply, done
 from gateway.core.session import Session
 from gateway.core.wire import pong_frame
 from gateway.expiry import Expiry
-from gateway.limits import MAX_TEXT_BYTES, announced, largest_message
+from gateway.limits import MAX_TEXT_BYTES, announced
 from gateway.node import Node
-from gateway.outbox import OUTBOX_MESSAGES, Outbox
+from gateway.outbox import Outbox
 from gateway.performer import Performer
 from shared.clock import wall_clock_ms
 from shared.errors import (
@@ -68,9 +69,15 @@ class Conversation:
         self._node = node
         self.socket = socket
         session = Session(identity, str(uuid.uuid4()), node.settings.max_subscriptions, node.limits)
-        limit = OUTBOX_MESSAGES * largest_message(node.settings)
-        outbox = Outbox(transport, request.protocol, limit)
-        self._connection = Connection(session, outbox, self._end, node.hooks, confirms=confirms)
+        outbox = Outbox(transport, request.protocol, node.settings.max_outbox_bytes)
+        self._connection = Connection(
+            session,
+            outbox,
+            self._end,
+            node.hooks,
+            confirms=confirms,
+            takes_compressed=takes_compressed(socket),
+        )
         self._session = session
         self._performs: Performer | None = None
         self._expiry = Expiry(self, node.settings.jwt_leeway_seconds)

@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from gateway.connection import Connection, Gathered
+from gateway.connection import Connection
 from gateway.core.connections import Connections
 from gateway.core.subscriptions import Subscriptions
 from gateway.core.wire import topic_frame
+from gateway.gathered import Bundle, Gathered
 from gateway.metrics import Metrics
 from shared.clock import wall_clock_ms
 from shared.messages.deliveries import TopicDelivery
@@ -78,16 +79,18 @@ class Fanout:
         """Write what was gathered, each socket once for all of it, and tell to how many."""
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         for some, connections in _together(gathered):
-            frames = b"".join([one.frame for one in some])
+            bundle = Bundle(some)
+            frames = bundle.frames
             for connection in connections:
                 if not connection.plain:
-                    connection.give(some)
+                    connection.give(bundle)
                 elif not connection.put(frames):
                     for one in some:
                         one.lacking += 1
         now_ms = wall_clock_ms()
         for each in gathered:
-            written, size = len(each.given) - each.lacking, len(each.given) * len(each.frame)
+            written = len(each.given) - each.lacking
+            size = len(each.given) * len(each.frame) - each.saved
             self._metrics.topic_delivery(each.delivery.message_id, written, size, now_ms)
             if each.delivery.report_to:
                 self._counts.put(each.delivery.message_id, written)
@@ -102,7 +105,7 @@ class Fanout:
         for one in its:
             one.early.add(connection)
         if its:
-            connection.give(its)
+            connection.give(Bundle(its))
 
     def subscribers(self, topic: str) -> dict[str, int]:
         """Count the connections that want a topic, by their users (P3)."""

@@ -35,6 +35,7 @@ from gateway.core.effects import (
 from gateway.core.replies import Lane, Reply, Request, Slot
 from gateway.extensions import Extensions
 from gateway.node import Node
+from gateway.window import Window
 from shared.errors import ServiceError
 from shared.messages import frames
 
@@ -42,6 +43,9 @@ log = structlog.get_logger()
 
 WINDOW = 64
 """Messages of one connection that may wait for their reply; then its socket is not read."""
+
+WINDOW_BYTES = 4_194_304
+"""What they may have in all, but for one alone."""
 
 T = TypeVar("T")
 
@@ -68,7 +72,7 @@ class Performer:
         self._commands = Commands(node, connection, self._spawn)
         self._extensions = Extensions(node, connection, self._spawn)
         self._lanes = {Turn.TOPIC: Lane(), Turn.DIRECT: Lane()}
-        self._window = asyncio.Semaphore(WINDOW)
+        self._window = Window(WINDOW, WINDOW_BYTES)
         self._under_way: set[asyncio.Future[Any]] = set()
 
     def stop(self) -> None:
@@ -83,7 +87,7 @@ class Performer:
 
     async def receive(self, text: str, size: int) -> None:
         """Perform what a text message of ``size`` bytes leads to, once there is room for more."""
-        request = Request(time.monotonic())
+        request = Request(time.monotonic(), size=size)
         receive = partial(self._connection.session.receive, text, size=size)
         effect = await self._next(receive, request)
         if isinstance(effect, Several):
@@ -91,7 +95,7 @@ class Performer:
 
     async def receive_binary(self, frame: bytes) -> None:
         """Perform what a binary message leads to, once there is room for one more command."""
-        request = Request(time.monotonic())
+        request = Request(time.monotonic(), size=len(frame))
         await self._next(partial(self._connection.session.receive_binary, frame), request)
 
     async def _receive_all(self, several: Several, request: Request) -> None:
@@ -103,13 +107,15 @@ class Performer:
         receive = partial(self._connection.session.receive, in_batch=True)
         for operation in several.operations:
             if not self._connection.ended:
-                await self._next(partial(receive, operation), Request(time.monotonic(), batch))
+                part = Request(time.monotonic(), batch, len(operation))
+                await self._next(partial(receive, operation), part)
 
     async def _next(self, decide: Callable[..., Effect], request: Request) -> Effect | None:
         """Decide and perform; return what was decided."""
-        await self._window.acquire()  # first, so that nothing waits between deciding and doing
+        # First, so that nothing waits between deciding and doing.
+        await self._window.enter(request.size)
         if self._connection.ended:
-            self._window.release()
+            self._window.leave(request.size)
             return None
         try:
             effect = decide(mint=self._node.mint.next(ULID()), now=time.monotonic())
@@ -244,7 +250,7 @@ class Performer:
 
     def _answered(self, request: Request, *, failed: bool) -> None:
         """Make room for another request; measure what this one has taken, its turn included."""
-        self._window.release()
+        self._window.leave(request.size)
         self._node.metrics.answered(request.type, request.began_at, time.monotonic())
         if request.batch is not None:
             request.batch.count(failed=failed)

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from gateway.connection import Connection
 from shared.broker import topology
-from shared.broker.batching import Life, PartitionLink, Submission
+from shared.broker.batching import Life, PartitionLink, Room, Submission
+from shared.errors import BrokerUnavailable
 from shared.messages import codec
 from shared.messages.envelopes import (
     ConnectionClosed,
@@ -48,15 +49,24 @@ class Uplink:
     def __init__(self, partitions: int, count_batch: Callable[[int], object], trail: Trail) -> None:
         self.partitions = partitions
         self._trail = trail
-        everywhere = range(partitions)
-        self._router = [_link(topology.ROUTER, p, count_batch) for p in everywhere]
-        self._presence = [_link(topology.PRESENCE, p, count_batch) for p in everywhere]
+        self._room = Room()
+        self._router = self._links_to(topology.ROUTER, count_batch)
+        self._presence = self._links_to(topology.PRESENCE, count_batch)
         self._introductions: dict[str, list[asyncio.Future[None]]] = {}
 
     @property
     def waiting(self) -> int:
         """How many commands and facts have not left yet."""
         return sum(link.waiting for link in (*self._router, *self._presence))
+
+    def require_room(self) -> None:
+        """Refuse what would lead to facts, which never are.
+
+        Raises:
+            BrokerUnavailable: too much waits already.
+        """
+        if self._room.is_taken():
+            raise BrokerUnavailable("Too many commands wait for the broker")
 
     async def run(self, life: Callable[[], Awaitable[Life]]) -> None:
         """Send what is submitted, for ever."""
@@ -289,16 +299,18 @@ class Uplink:
         submission.confirmed.add_done_callback(lambda _: step.end())
         return submission
 
+    def _links_to(self, service: str, count_batch: Callable[[int], object]) -> list[PartitionLink]:
+        queues = [topology.commands(service, partition) for partition in range(self.partitions)]
+        return [
+            PartitionLink(topology.queue_address(one), room=self._room, count_batch=count_batch)
+            for one in queues
+        ]
+
     def _link_of(self, user_id: str) -> PartitionLink:
         return self._presence[partition_of(user_id, self.partitions)]
 
     def _fact(self, link: PartitionLink, fact: object) -> Submission:
         return link.tell(codec.encode(fact))
-
-
-def _link(service: str, partition: int, count_batch: Callable[[int], object]) -> PartitionLink:
-    commands = topology.queue_address(topology.commands(service, partition))
-    return PartitionLink(commands, count_batch=count_batch)
 
 
 def _parts(items: list[Item]) -> Iterator[tuple[list[Item], bool, bool]]:

@@ -100,8 +100,8 @@ async def _upgraded(request: web.Request, node: Node) -> Conversation | web.Stre
         node.metrics.refusal(error)
         if offer.token is None or "Origin" not in request.headers:
             return refusal(error)
-        return await _upgrade_and_close(request, _socket(offer, node), error)
-    socket = _socket(offer, node)
+        return await _upgrade_and_close(request, _socket(offer, node, compress=False), error)
+    socket = _socket(offer, node, compress=node.settings.compression)
     try:
         await socket.prepare(request)
     except web.HTTPException as error:
@@ -148,11 +148,11 @@ def _checked_offer(request: web.Request, query: dict[str, list[str]], node: Node
     )
 
 
-def _socket(offer: Offer, node: Node) -> web.WebSocketResponse:
+def _socket(offer: Offer, node: Node, *, compress: bool) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS,
         autoping=False,  # so that pings are counted, too
-        compress=False,
+        compress=compress,
         max_msg_size=largest_message(node.settings) + 1,  # whatever has as much is refused
         timeout=CLOSE_SECONDS,
     )

@@ -211,6 +211,12 @@ class Settings:
     max_binary_bytes: Annotated[int, Meta(ge=1024, le=8_388_608), BYTES] = 1_048_576
     """Size of one binary message; see [large messages](operations.md#large-messages)."""
 
+    max_outbox_bytes: Annotated[int, Meta(ge=65_536), BYTES] = 1_048_576
+    """What may be held back for one client that [reads slowly](operations.md#slow-readers)."""
+
+    compression: bool = False
+    """Agree on [compressed broadcasts](operations.md#compression) with clients that offer that."""
+
     json_ping_seconds: Annotated[int, Meta(ge=0), SECONDS] = 0
     """Time between JSON `Ping` messages to each client; 0 for none."""
 

@@ -19,6 +19,9 @@ from shared.messages.envelopes import ReplayAsked
 MAX_HELD = 10_000
 """Deliveries of one partition that are held for a replay; then they go on without it."""
 
+MAX_HELD_BYTES = 16_777_216
+"""Likewise, what they may say."""
+
 PATIENCE = 10.0
 """Seconds for which something may be held for a replay.
 
@@ -44,6 +47,9 @@ class Track:
     asked_at: float = 0.0
     held_since: float = 0.0
     live: list[TopicDelivery] = field(default_factory=list)
+    size: int = 0
+    """How many bytes what is held says."""
+
     again: dict[int, TopicDelivery] = field(default_factory=dict)
     """By serial."""
 
@@ -53,10 +59,21 @@ class Track:
         self.waits, self.asked_at = True, now
         return ReplayAsked(self.asks, self.serial)
 
+    def hold(self, delivery: TopicDelivery, now: float) -> None:
+        """Hold a delivery until the replay has come."""
+        self.held_since = self.held_since if self.live else now
+        self.live.append(delivery)
+        self.size += len(delivery.payload)
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether what is held is to wait no longer."""
+        return len(self.live) > MAX_HELD or self.size > MAX_HELD_BYTES
+
     def release(self) -> list[TopicDelivery]:
         """Wait no longer; return what was held and replayed, in order."""
         merged = list(_merged(self.live, self.again))
-        self.live, self.again, self.waits = [], {}, False
+        self.live, self.size, self.again, self.waits = [], 0, {}, False
         return merged
 
 
@@ -86,7 +103,7 @@ class Gaps:
         """
         for track in self._tracks.values():
             track.term = track.sequence = 0
-            track.live, track.again = [], {}
+            track.live, track.size, track.again = [], 0, {}
         return {partition: track.ask(now) for partition, track in self._tracks.items()}
 
     def is_outdated(self, batch: DeliveryBatch) -> bool:
@@ -106,7 +123,7 @@ class Gaps:
         for item in items:
             self._put(track, item, arrival, now)
         arrival.asked_at = track.asked_at
-        if len(track.live) > MAX_HELD:
+        if track.is_too_much:
             arrival.deliver += track.release()
         if not track.waits:
             serials = [one.serial for one in arrival.deliver]
@@ -125,8 +142,7 @@ class Gaps:
                 if track.waits:
                     track.again[item.serial] = item
             case _ if track.waits:
-                track.held_since = track.held_since if track.live else now
-                track.live.append(item)
+                track.hold(item, now)
             case _:
                 arrival.deliver.append(item)
 

@@ -20,6 +20,9 @@ class Request:
     batch: Batch | None = None
     """What it is an operation of."""
 
+    size: int = 0
+    """How many bytes or characters it has."""
+
     type: str = UNKNOWN
     """As metrics know it: there are few, whatever clients send."""
 

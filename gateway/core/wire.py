@@ -1,5 +1,7 @@
 """PURE: messages as whole WebSocket frames, for many sockets at once."""
 
+import zlib
+
 from shared.messages import binary, frames
 from shared.messages.deliveries import DirectDelivery, TopicDelivery
 
@@ -8,6 +10,18 @@ _BINARY = 0x82
 _PONG = 0x8A
 _SHORT = 126
 _MEDIUM = 65_536
+
+WINDOW_BITS = 12
+"""How far back a compressed message may refer, in itself. More gains little, and some clients ask
+for no more."""
+
+_LEVEL = 1
+_MEMORY_LEVEL = 5
+_COMPRESSED = 0x40
+_WORTH_IT = range(512, 131_072)
+"""Sizes of frames to compress: a smaller one gains little, a larger one would hold up the others.
+
+All text is within."""
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -26,6 +40,20 @@ def binary_frame(payload: bytes) -> bytes:
 def pong_frame(payload: bytes) -> bytes:
     """Return the answer to a WebSocket ping, which has at most 125 bytes (RFC 6455 5.5.3)."""
     return _frame(_PONG, payload)
+
+
+def compressed_frame(frame: bytes) -> bytes:
+    """Return a frame with its payload compressed (RFC 7692), or as it is where that gains nothing.
+
+    It refers to no message before it, so one frame serves every receiver that takes such.
+    """
+    if len(frame) not in _WORTH_IT:
+        return frame
+    start = 2 if frame[1] < _SHORT else 4 if frame[1] == _SHORT else 10
+    run = zlib.compressobj(_LEVEL, zlib.DEFLATED, -WINDOW_BITS, _MEMORY_LEVEL)
+    payload = run.compress(memoryview(frame)[start:]) + run.flush(zlib.Z_SYNC_FLUSH)
+    compressed = _frame(frame[0] | _COMPRESSED, payload[:-4])  # 00 00 ff ff is left out
+    return min(frame, compressed, key=len)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

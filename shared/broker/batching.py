@@ -19,8 +19,13 @@ from shared.together import together
 
 BATCH_ENVELOPES = 100
 BATCH_BYTES = 65_536
-LINE_BYTES = 67_108_864
-"""What may wait for one partition: all that one client may have under way at the default limits."""
+LINE_BYTES = 16_777_216
+"""What may wait in all lines of a process, with what is in flight: of that there are copies."""
+
+ENVELOPE_BYTES = 1_000
+"""What each takes besides what it says: the number, and whoever waits for its confirm."""
+
+MOST_UNNUMBERED = 100_000
 
 RETRY_SECONDS = 0.25
 
@@ -78,11 +83,22 @@ class Submission:
             self.confirmed.exception()  # nobody need look at it
 
 
+class Room:
+    """What waits in all lines that share it, in bytes."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def is_taken(self, share: float = 1) -> bool:
+        """Whether so much of it is."""
+        return self.taken >= share * LINE_BYTES
+
+
 class PartitionLink:
     """The numbered way to one partition: one batch in flight, sent again until it is confirmed.
 
-    The owner recognises a repeat by its number, so sending again is always safe. ``count_batch`` is
-    told how many envelopes each batch has.
+    The owner recognises a repeat by its number, so sending again is always safe. ``room`` is for
+    all links together, and ``count_batch`` is told how many envelopes each batch has.
     """
 
     def __init__(
@@ -90,13 +106,14 @@ class PartitionLink:
         address: Address,
         limit: int = 10_000,
         *,
+        room: Room | None = None,
         count_batch: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._address = address
         self._limit = limit
         self._count_batch = count_batch
         self._waiting: deque[Submission] = deque()
-        self._size = 0
+        self._room = room or Room()
         self._some = asyncio.Event()
         self._last_number = 0
         self._tells = False
@@ -112,8 +129,8 @@ class PartitionLink:
         return self._is_taken(1)
 
     def _is_taken(self, share: float) -> bool:
-        """Whether so much of the line is taken, by number or by bytes."""
-        return len(self._waiting) >= share * self._limit or self._size >= share * LINE_BYTES
+        """Whether so much of the line is taken by number, or of the room by bytes."""
+        return len(self._waiting) >= share * self._limit or self._room.is_taken(share)
 
     def submit(
         self, envelope: bytes, *, number: int | None = None, low: bool = False
@@ -146,18 +163,21 @@ class PartitionLink:
 
     def _put(self, submission: Submission) -> Submission:
         self._waiting.append(submission)
-        self._size += len(submission.envelope)
+        self._room.taken += len(submission.envelope) + ENVELOPE_BYTES
         self._some.set()
         return submission
+
+    def _settle(self, submission: Submission, error: Exception | None = None) -> None:
+        self._room.taken -= len(submission.envelope) + ENVELOPE_BYTES
+        submission.settle(error)
 
     def pause_facts(self) -> None:
         """Drop the facts that have not left, and those to come: the life is over."""
         self._tells = False
         for submission in self._waiting:
             if submission.fact:
-                submission.settle(BrokerUnavailable())
+                self._settle(submission, BrokerUnavailable())
         self._waiting = deque(one for one in self._waiting if not one.fact)
-        self._size = sum(len(one.envelope) for one in self._waiting)
 
     def resume_facts(self) -> None:
         """Take facts again: a new life begins, and reports everything first."""
@@ -175,7 +195,7 @@ class PartitionLink:
             while not await self._sent(await life(), sender, items):  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(RETRY_SECONDS)
             for submission in batch:
-                submission.settle()
+                self._settle(submission)
 
     def _next_batch(self) -> list[Submission]:
         batch: list[Submission] = []
@@ -185,7 +205,6 @@ class PartitionLink:
             if batch and size > BATCH_BYTES:
                 break
             submission = self._waiting.popleft()
-            self._size -= len(submission.envelope)
             if submission.number is None:
                 self._last_number += 1
                 submission.number = self._last_number
@@ -209,11 +228,16 @@ class Packer:
     def __init__(self, dropped: Callable[[int], None]) -> None:
         self._dropped = dropped
         self._waiting: dict[str, list[bytes]] = defaultdict(list)
+        self._added = 0
         self._awaited: list[asyncio.Future[None]] = []
         self._some = asyncio.Event()
 
     def add(self, queue: str, envelope: bytes) -> None:
-        """Put an envelope in line for a queue."""
+        """Put an envelope in line for a queue; it is dropped if too many wait."""
+        if self._added == MOST_UNNUMBERED:
+            self._dropped(1)
+            return
+        self._added += 1
         self._waiting[queue].append(envelope)
         self._some.set()
 
@@ -235,7 +259,7 @@ class Packer:
         while True:
             await self._some.wait()
             self._some.clear()
-            waiting, self._waiting = self._waiting, defaultdict(list)
+            waiting, self._waiting, self._added = self._waiting, defaultdict(list), 0
             awaited, self._awaited = self._awaited, []
             failures = await together(
                 [

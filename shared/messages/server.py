@@ -92,7 +92,20 @@ class BinaryReceived(Struct, tag_field="status", tag="binary_received"):
     details: Received
 
 
-Status: TypeAlias = Connected | Subscribed | Unsubscribed | BinaryReceived
+class Shed(Struct):
+    """What a client was not written while it read too slowly (X3)."""
+
+    messages: int
+    """Broadcasts of low priority, since the connection began or was last told."""
+
+
+class CaughtUp(Struct, tag_field="status", tag="shed"):
+    """The client reads on, and was spared broadcasts of low priority meanwhile (X3)."""
+
+    details: Shed
+
+
+Status: TypeAlias = Connected | Subscribed | Unsubscribed | BinaryReceived | CaughtUp
 
 
 class AuthStatus(Struct):
@@ -321,5 +334,6 @@ STATUSES: dict[str, tuple[Any, type[Struct]]] = {
     "subscribed": (Subscribed, Subscriptions),
     "unsubscribed": (Unsubscribed, Subscriptions),
     "binary_received": (BinaryReceived, Received),
+    "shed": (CaughtUp, Shed),
 }
 """A Status and its details, by ``status``."""

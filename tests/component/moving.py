@@ -185,11 +185,11 @@ async def a_client_talks_nonsense(place: Place, _: pytest.MonkeyPatch) -> AsyncI
 async def a_client_does_not_read(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[None]:
-    monkeypatch.setattr(outbox, "LAGGING_BYTES", len(BIG))
     speaker, sleeper = await place.people("speaker", "sleeper")
     await sleeper.subscribe(TOPIC)
     connection = place.server.node.connections.get(sleeper.id)
     assert connection is not None
+    connection._outbox.limit = outbox.LAGGING * len(BIG)
     while not connection.lags:
         await speaker.broadcast(TOPIC, BIG)
     await speaker.broadcast(TOPIC, "shed", metadata={"priority": "low"})

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 
+from tests.component.conftest import Start
 from tests.component.staging import Stall, acknowledging, history, recover
 from tests.support.binary import checksum, file_chunks, headed
 from tests.support.embedded import Message, Place, Talk, until
@@ -77,9 +78,10 @@ async def test_a_stream_arrives_in_order_up_to_its_end(place: Place) -> None:
 
 @pytest.mark.parametrize("where", [{"topic": "files"}, {"target_user": "bob"}], ids=str)
 async def test_a_burst_of_the_largest_messages_is_not_too_much_for_who_reads_on(
-    place: Place, where: Message
+    start: Start, where: Message
 ) -> None:
     """A network takes them more slowly than this machine's does: its buffers are made small."""
+    place = await start(max_outbox_bytes=16 * MIB)
     alice, bob = await place.people("alice", "bob")
     await bob.subscribe("files")
     connection = place.server.node.connections.get(bob.id)
@@ -139,8 +141,9 @@ async def test_who_recovers_gets_the_binary_messages_that_were_missed(place: Pla
     assert checksum(b"".join(one["data"]["body"] for one in heard)) == checksum(content)
 
 
-async def test_the_largest_messages_may_come_while_a_client_recovers(place: Place) -> None:
+async def test_the_largest_messages_may_come_while_a_client_recovers(start: Start) -> None:
     """What is said meanwhile is kept back, within the bound for slow readers."""
+    place = await start(max_outbox_bytes=4 * MIB)
     alice, bob = await place.people("alice", "bob")
     await alice.broadcast("files", 1)
     with Stall("answers") as stall:

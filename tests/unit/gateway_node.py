@@ -50,6 +50,7 @@ class Client:
         *,
         welcomed: bool = True,
         confirms: bool = False,
+        takes_compressed: bool = False,
     ) -> None:
         self.frames: list[bytes] = []
         self.writes = 0
@@ -70,11 +71,15 @@ class Client:
             self.ended.append,
             hooks,
             confirms=confirms,
+            takes_compressed=takes_compressed,
         )
         self.connection.welcomed = welcomed
 
     lags = False
     """Whether much of what it was written is still held back."""
+
+    caught_up = True
+    """Whether nearly nothing is."""
 
     def write(self, frame: bytes) -> Written:
         if self.overdue:
@@ -179,6 +184,7 @@ class GatewayNode:
         *patterns: str,
         welcomed: bool = True,
         confirms: bool = False,
+        takes_compressed: bool = False,
         since: float = 0.0,
     ) -> Client:
         """Have a client connect that is subscribed since a moment."""
@@ -188,6 +194,7 @@ class GatewayNode:
             Hooks(self.directs.lapsed, self.metrics.sent_bytes.inc, self.fanout.catch_up),
             welcomed=welcomed,
             confirms=confirms,
+            takes_compressed=takes_compressed,
         )
         self.connections.add(client.connection)
         self.subscriptions.add(client.connection, patterns)

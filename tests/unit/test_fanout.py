@@ -1,9 +1,14 @@
 """One broadcast to many sockets: gateway/fanout.py, with connections that have no sockets."""
 
+import json
+import zlib
+from unittest import mock
+
+import msgspec
 import pytest
 
 from gateway import fanout
-from gateway.core.wire import text_frame
+from gateway.core.wire import WINDOW_BITS, text_frame
 from shared.errors import SlowConsumer
 from shared.messages import frames
 from shared.messages.forms import Form
@@ -66,6 +71,20 @@ def test_who_lags_is_spared_low_priority_alone_and_that_is_counted(node):
     client.lags = False
     assert node.to_topic(topic_delivery(number=3, low=True), 0) == 1
     assert node.registry.get_sample_value("realtime_gateway_shed_total") == 1
+
+
+def test_who_was_spared_something_is_told_how_much_only_once_it_has_caught_up(node):
+    client = node.client("c1", "bob", "chat.general")
+    client.lags, client.caught_up = True, False
+    for number in (1, 2):
+        node.to_topic(topic_delivery(number=number, low=True), 0)
+    client.connection.tell_shed()
+    assert client.frames == []
+
+    client.caught_up = True
+    client.connection.tell_shed()
+    assert client.heard[-1]["data"] == {"status": "shed", "details": {"messages": 2}}
+    assert client.connection.shed == 0
 
 
 def test_a_reader_that_is_much_too_slow_is_ended_and_holds_up_nobody(node):
@@ -221,3 +240,64 @@ def test_a_snapshot_for_who_has_unsubscribed_meanwhile_is_not_written(node):
 
     assert node.to_topic(snapshot_part(1, "a"), 0) == 0
     assert asker.frames == []
+
+
+# ---- compressed ----------------------------------------------------------------------------------
+
+LONG = topic_delivery(payload=json.dumps(["the same again"] * 100).encode())
+
+
+def test_a_broadcast_is_compressed_once_for_all_who_take_that_and_not_for_others(node, monkeypatch):
+    runs = mock.Mock(wraps=zlib.compressobj)
+    monkeypatch.setattr(zlib, "compressobj", runs)
+    plain = node.client("c", "bob", "chat.general")
+    taking = [
+        node.client(f"c{one}", "bob", "chat.general", takes_compressed=True) for one in range(100)
+    ]
+
+    assert node.to_topic(LONG, 0) == 101
+    assert runs.call_count == 1
+    assert plain.frames == [text_frame(frames.topic_delivery(LONG))]
+    assert {id(one.frames[0]) for one in taking} == {id(taking[0].frames[0])}
+    assert inflated(taking[0].frames[0]) == frames.topic_delivery(LONG)
+
+
+def test_nothing_is_compressed_where_nobody_takes_it(node, monkeypatch):
+    monkeypatch.setattr(zlib, "compressobj", mock.Mock(side_effect=AssertionError))
+    node.client("c", "bob", "chat.general")
+
+    assert node.to_topic(LONG, 0) == 1
+
+
+def test_what_was_not_written_for_it_was_compressed_is_not_counted_as_sent(node):
+    client = node.client("c", "bob", "chat.general", takes_compressed=True)
+    node.to_topic(LONG, 0)
+
+    sent = node.registry.get_sample_value("realtime_gateway_sent_bytes_total")
+    assert sent == len(client.frames[0])
+
+
+def test_what_comes_together_is_joined_once_for_all_who_take_it_compressed(node):
+    clients = [
+        node.client(name, "bob", "chat.general", takes_compressed=True) for name in ("c1", "c2")
+    ]
+    for number in (1, 2):
+        node.fanout.to_topic(msgspec.structs.replace(LONG, number=number), 0)
+    node.fanout.flush()
+
+    assert [one.writes for one in clients] == [1, 1]
+    assert [inflated(one) for one in clients[0].frames] == [frames.topic_delivery(LONG)] * 2
+
+
+def test_replies_are_not_compressed(node):
+    client = node.client("c", "bob", takes_compressed=True)
+    client.connection.reply([b"x" * 1000])
+
+    assert client.frames == [text_frame(b"x" * 1000)]
+
+
+def inflated(frame: bytes) -> bytes:
+    """Return what a compressed text frame says, as a client reads it (RFC 7692)."""
+    assert frame[0] == 0xC1
+    start = 4 if frame[1] == 126 else 2
+    return zlib.decompress(frame[start:] + b"\x00\x00\xff\xff" + b"\x03\x00", -WINDOW_BITS)

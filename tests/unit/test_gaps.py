@@ -250,6 +250,18 @@ def test_not_more_is_held_than_memory_allows(monkeypatch: pytest.MonkeyPatch):
     assert node.heard == [1, 3, 4, 5, 6]
 
 
+def test_nor_more_bytes_however_few_deliveries_these_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gaps_module, "MAX_HELD_BYTES", 2 * len(kept(1).payload))
+    node = Node()
+    node.take(1, kept(1))
+    for sequence in (3, 4):
+        node.take(sequence, kept(sequence))
+    assert node.heard == [1]
+
+    node.take(5, kept(5))
+    assert node.heard == [1, 3, 4, 5]
+
+
 # ---- any loss ------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,13 @@
 """The frames that are written to sockets: gateway/outbox.py."""
 
+import random
+import socket
+import struct
+import zlib
+
 import pytest
 
-from gateway.core.wire import binary_frame, text_frame
+from gateway.core.wire import WINDOW_BITS, binary_frame, compressed_frame, text_frame
 from gateway.outbox import Outbox, Written
 from shared.errors import SlowConsumer
 
@@ -30,6 +35,29 @@ def test_a_binary_message_is_a_frame_of_its_own_kind():
     assert binary_frame(b"\x00") == b"\x82\x01\x00"
 
 
+JSON = b'{"name": "value"}' * 100
+
+
+@pytest.mark.parametrize("frame", [text_frame(JSON), binary_frame(JSON), text_frame(JSON * 50)])
+def test_a_compressed_frame_says_that_it_is_and_what_the_other_does(frame):
+    compressed = compressed_frame(frame)
+
+    assert len(compressed) < len(frame) / 2
+    assert compressed[0] == frame[0] | 0x40
+    start = {126: 4, 127: 10}.get(compressed[1], 2)
+    payload = compressed[start:] + b"\x00\x00\xff\xff"
+    assert frame.endswith(zlib.decompressobj(-WINDOW_BITS).decompress(payload))
+
+
+NOISE = random.Random(1).randbytes(5000)  # noqa: S311 - noise, no secret
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 500, b"x" * 131_072, NOISE], ids=len)
+def test_what_is_small_or_huge_or_does_not_get_smaller_is_left_as_it_is(payload):
+    frame = text_frame(payload)
+    assert compressed_frame(frame) is frame
+
+
 LIMIT = 1000
 
 
@@ -40,7 +68,7 @@ class Wire:
         self.written: list[bytes] = []
         self.held = 0
         self.writing_paused = False
-        self.closing = self.gone = self.aborted = False
+        self.closing = self.gone = self.aborted = self.resets = False
 
     def is_closing(self) -> bool:
         return self.closing
@@ -52,6 +80,13 @@ class Wire:
         if self.gone:
             raise RuntimeError("unable to perform operation; the handler is closed")
         self.written.append(data)
+
+    def get_extra_info(self, name: str) -> "Wire":
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option: object) -> None:
+        self.resets = option == (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def abort(self) -> None:
         self.aborted = True
@@ -96,7 +131,37 @@ def test_nothing_is_written_to_a_socket_that_is_going_or_gone(wire):
     assert wire.written == []
 
 
-def test_dropping_a_socket_does_not_wait_for_its_reader(wire):
+def test_a_message_of_any_size_still_reaches_a_reader_that_does_not_lag(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    wire.held = LIMIT // 4
+    assert not outbox.lags
+    outbox.write(b"x" * LIMIT)
+    wire.held += 1
+    assert outbox.lags
+    with pytest.raises(SlowConsumer):
+        outbox.write(b"x" * LIMIT)
+
+
+def test_who_has_caught_up_lags_no_more_for_some_time(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    wire.held = LIMIT // 16
+    assert outbox.caught_up
+    wire.held += 1
+    assert not outbox.caught_up
+    assert not outbox.lags
+
+
+def test_what_the_client_has_taken_is_all_but_what_is_held_back(wire):
+    outbox = Outbox(wire, wire, LIMIT)
+    for _ in range(3):
+        outbox.write(b"x" * 10)
+    wire.held = 12
+
+    assert outbox.taken == 18
+
+
+def test_dropping_a_socket_does_not_wait_for_its_reader_nor_leave_it_to_the_kernel(wire):
     Outbox(wire, wire, LIMIT).abort()
 
     assert wire.aborted
+    assert wire.resets
