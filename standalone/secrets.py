@@ -23,7 +23,7 @@ COMMANDS_POLICY = {
     "priority": 0,
     "definition": {"max-length-bytes": 268_435_456, "overflow": "reject-publish"},
 }
-"""When nobody serves a partition its queue takes so much; then gateways answer 503. By a policy, for
+"""When nobody serves a partition its queue takes so much; then gateways answer 503. By a policy:
 the arguments of a queue cannot be changed."""
 
 EVERYTHING = Permissions(configure=".*", write=".*", read=".*")
