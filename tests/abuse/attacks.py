@@ -28,6 +28,9 @@ LOUD, LOUD_BYTES = "abuse.loud", 16_000
 REST_SECONDS = 1.0
 """After each attack, so that what it leaves to do is not taken for the next one's."""
 
+CALM_SECONDS = 2.5
+"""Between two attacks: what this is compared with has the same machine at the same time."""
+
 PINGS = frame(PING, b"?") * 100
 
 
@@ -273,6 +276,7 @@ async def main(port: int) -> None:
         outcome = await one(port)
         await asyncio.sleep(REST_SECONDS)
         tell(ends=name, outcome=outcome)
+        await asyncio.sleep(CALM_SECONDS)
 
 
 if __name__ == "__main__":
