@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -31,7 +30,7 @@ from gateway.metrics import Metrics
 from gateway.node import Node
 from gateway.questions import Questions
 from gateway.receipts import Receipts
-from gateway.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, make_certificate
+from gateway.tls import make_certificate
 from gateway.tokens import TokenVerifier
 from gateway.uplink import Uplink
 from gateway.websocket import NODE, websocket
@@ -172,22 +171,11 @@ async def _listen(runner: web.AppRunner, node: Node) -> asyncio.Server:
     if (server := runner.server) is None:
         raise RuntimeError("The runner is not set up")
     return await asyncio.get_running_loop().create_server(
-        lambda: Door(server(), node.admission, node.metrics),
+        lambda: Door(server(), node.admission, node.metrics, node.certificate),
         node.settings.host,
         node.settings.port,
         backlog=1024,
-        **_secured(node),
     )
-
-
-def _secured(node: Node) -> dict[str, Any]:
-    if node.certificate is None:
-        return {}
-    return {
-        "ssl": node.certificate.context,
-        "ssl_handshake_timeout": HANDSHAKE_SECONDS,
-        "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-    }
 
 
 async def run_node(node: Node) -> None:

@@ -5,6 +5,7 @@ from typing import cast
 
 from gateway.core.admission import Admission
 from gateway.metrics import Metrics
+from gateway.tls import Certificate
 from shared.errors import ServiceError
 
 REFUSAL = (
@@ -22,8 +23,10 @@ class Door(asyncio.Protocol):
     __slots__ = (
         "_admission",
         "_behind",
+        "_certificate",
         "_entered",
         "_metrics",
+        "_opened",
         "_peer",
         "data_received",
         "eof_received",
@@ -31,11 +34,18 @@ class Door(asyncio.Protocol):
         "resume_writing",
     )
 
-    def __init__(self, behind: asyncio.Protocol, admission: Admission, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        behind: asyncio.Protocol,
+        admission: Admission,
+        metrics: Metrics,
+        certificate: Certificate | None,
+    ) -> None:
         self._behind = behind
         self._admission = admission
         self._metrics = metrics
-        self._entered = False
+        self._certificate = certificate
+        self._entered = self._opened = False
         self._peer = ""
         self.data_received = behind.data_received  # type: ignore[method-assign]  # no call between
         self.eof_received = behind.eof_received  # type: ignore[method-assign]  # likewise
@@ -44,26 +54,36 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the socket in, or say why not and close it."""
-        peer = transport.get_extra_info("peername")
+        socket = cast("asyncio.Transport", transport)
+        peer = socket.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         try:
             self._admission.connect(self._peer)
         except ServiceError as error:
             self._metrics.refusal(error)
-            _refuse(cast("asyncio.Transport", transport), error)
+            self._refuse(socket, error)
+            return
+        self._entered = True
+        if self._certificate is None:
+            self._open(socket)
         else:
-            self._entered = True
-            self._behind.connection_made(transport)
+            self._certificate.secure(socket, self, self._open)
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        self._opened = True
+        self._behind.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of it."""
         if self._entered:
+            self._entered = False
             self._admission.disconnect(self._peer)
+        if self._opened:
             self._behind.connection_lost(error)
 
-
-def _refuse(transport: asyncio.Transport, error: ServiceError) -> None:
-    seconds = -(-error.details["retry_after_ms"] // 1000)
-    transport.pause_reading()
-    transport.write(REFUSAL.format(code=error.reply_code, seconds=seconds).encode())
-    transport.close()
+    def _refuse(self, transport: asyncio.Transport, error: ServiceError) -> None:
+        transport.pause_reading()
+        if self._certificate is None:  # else it would take a handshake to say so
+            seconds = -(-error.details["retry_after_ms"] // 1000)
+            transport.write(REFUSAL.format(code=error.reply_code, seconds=seconds).encode())
+        transport.close()

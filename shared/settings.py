@@ -1,6 +1,7 @@
 """REALTIME_* variables in, frozen settings out; everything that is wrong is reported at once.
 
-Each variable can also be given as ``<NAME>_FILE``, the path of a file that holds its value.
+Each variable but those of paths can also be given as ``<NAME>_FILE``, the path of a file that
+holds its value.
 """
 
 import os
@@ -259,6 +260,9 @@ PREFIX = "REALTIME_"
 KNOWN = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
 """By variable: the setting."""
 
+IN_FILES = {name: f"{name}_FILE" for name in KNOWN if not name.endswith("_FILE")}
+"""By variable: the one that names a file with its value."""
+
 OF_COMMANDS = frozenset({"REALTIME_URL", "REALTIME_TOKEN", "REALTIME_API_URL", "REALTIME_API_KEY"})
 """Read by the commands that talk to a running service."""
 
@@ -296,7 +300,7 @@ def load(
 
 def unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the REALTIME_* variables that nothing reads, each with the nearest that there is."""
-    known = {*KNOWN, *(f"{name}_FILE" for name in KNOWN), *OF_COMMANDS}
+    known = {*KNOWN, *IN_FILES.values(), *OF_COMMANDS}
     names = sorted(name.removeprefix(PREFIX) for name in known)
     found = {}
     for variable in environ:
@@ -307,15 +311,16 @@ def unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _text(environ: Mapping[str, str], variable: str, problems: list[str]) -> str | None:
-    path = environ.get(f"{variable}_FILE")
+    in_file = IN_FILES.get(variable, "")
+    path = environ.get(in_file)
     if path is None:
         return environ.get(variable) or None
     if variable in environ:
-        problems.append(f"{variable}: set it or {variable}_FILE, not both")
+        problems.append(f"{variable}: set it or {in_file}, not both")
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{variable}_FILE: {error}")
+        problems.append(f"{in_file}: {error}")
         return None
 
 

@@ -213,3 +213,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert problems(
         REALTIME_PORT_FILE=str(tmp_path / "missing"), REALTIME_HOST_FILE=str(tmp_path / "binary")
     ) == ["REALTIME_HOST_FILE", "REALTIME_PORT_FILE"]
+
+
+def test_a_path_is_the_value_itself_and_cannot_be_given_in_a_file():
+    pair = {"REALTIME_TLS_CERT_FILE": "/tls/tls.crt", "REALTIME_TLS_KEY_FILE": "/tls/tls.key"}
+
+    found = load({**PRODUCTION, **pair})
+
+    assert (found.tls_cert_file, found.tls_key_file) == ("/tls/tls.crt", "/tls/tls.key")
+    assert set(unknown({**pair, "REALTIME_TLS_CERT_FILE_FILE": "x"})) == {
+        "REALTIME_TLS_CERT_FILE_FILE"
+    }
+    assert load({**PRODUCTION, "REALTIME_TLS_CERT_FILE_FILE": "/missing"}).tls_cert_file == ""
+    assert unknown({"REALTIME_TLS_CERT": "x"}) == {"REALTIME_TLS_CERT": "REALTIME_TLS_CERT_FILE"}
