@@ -82,6 +82,7 @@ class Certificate:
 
         When it is lost the protocol is told, if it comes to no handshake perhaps twice.
         """
+        # Not by ``create_server(ssl=...)``, which would show no socket before its handshake.
         raw.pause_reading()
         handshake = asyncio.create_task(self._shake_hands(raw, protocol, then))
         self._handshakes.add(handshake)

@@ -103,7 +103,8 @@ class Settings:
     Default: the first free one from 9081"""
 
     amqp_url: Annotated[str, SECRET] = "amqp://guest:guest@localhost:5672/"
-    """RabbitMQ; `amqps://` for TLS. Not used by `realtime serve`."""
+    """RabbitMQ; `amqps://` for TLS, and `?cafile=PATH` at the end for an authority that the system
+    does not know. Not used by `realtime serve`."""
 
     node_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,64}$")] = ""
     """Name of this process: 1 to 64 of `A-Z a-z 0-9 _ -`. No two gateways may share one.
@@ -361,6 +362,8 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
     if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
         problems.append("REALTIME_TLS_CERT_FILE, REALTIME_TLS_KEY_FILE: set both, or neither")
+    if "no_verify_ssl" in settings.amqp_url:
+        problems.append("REALTIME_AMQP_URL: no_verify_ssl trusts anybody; name a cafile instead")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
     return problems + _wrong_networks(settings) + _wrong_patterns(settings)

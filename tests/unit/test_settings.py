@@ -136,6 +136,7 @@ def test_everything_that_is_wrong_is_reported_at_once():
         ("REALTIME_JWT_ALGORITHMS", "none"),
         ("REALTIME_JWT_ALGORITHMS", "HS256,RS256"),
         ("REALTIME_ALLOWED_ORIGINS", "https://a.example.com,*"),
+        ("REALTIME_AMQP_URL", "amqps://gateway:x@rabbitmq/?no_verify_ssl=1"),
     ],
 )
 def test_a_wrong_value_is_named(variable, value):
