@@ -24,6 +24,7 @@ class Door(asyncio.Protocol):
         "_admission",
         "_behind",
         "_certificate",
+        "_early",
         "_entered",
         "_metrics",
         "_opened",
@@ -47,7 +48,8 @@ class Door(asyncio.Protocol):
         self._certificate = certificate
         self._entered = self._opened = False
         self._peer = ""
-        self.data_received = behind.data_received  # type: ignore[method-assign]  # no call between
+        self._early: list[bytes] = []
+        self.data_received = self._early.append if certificate else behind.data_received  # type: ignore[method-assign, assignment]  # no call between
         self.eof_received = behind.eof_received  # type: ignore[method-assign]  # likewise
         self.pause_writing = behind.pause_writing  # type: ignore[method-assign]  # likewise
         self.resume_writing = behind.resume_writing  # type: ignore[method-assign]  # likewise
@@ -67,11 +69,15 @@ class Door(asyncio.Protocol):
         if self._certificate is None:
             self._open(socket)
         else:
-            self._certificate.secure(socket, self, self._open)
+            self._certificate.secure(socket, self, self._early, self._open)
 
     def _open(self, transport: asyncio.Transport) -> None:
         self._opened = True
         self._behind.connection_made(transport)
+        self.data_received = self._behind.data_received  # type: ignore[method-assign]  # likewise
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of it."""

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import structlog
 from cryptography import x509
@@ -77,23 +78,26 @@ class Certificate:
                 log.warning("certificate not read", action="certify", error=trouble)
         self._trouble = trouble
 
-    def secure(self, raw: asyncio.Transport, protocol: asyncio.Protocol, then: Then) -> None:
+    def secure(
+        self, raw: asyncio.Transport, protocol: asyncio.Protocol, early: list[bytes], then: Then
+    ) -> None:
         """Shake hands over a socket that has just opened, and ``then`` hand it over, or drop it.
 
-        When it is lost the protocol is told, if it comes to no handshake perhaps twice.
+        The protocol puts into ``early`` what it is handed before that: TLS takes what came before
+        TLS was there. When the socket is lost the protocol is told, perhaps twice if it comes to
+        no handshake.
         """
         # Not by ``create_server(ssl=...)``, which would show no socket before its handshake.
-        raw.pause_reading()
-        handshake = asyncio.create_task(self._shake_hands(raw, protocol, then))
+        handshake = asyncio.create_task(self._shake_hands(raw, protocol, early, then))
         self._handshakes.add(handshake)
         handshake.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(
-        self, raw: asyncio.Transport, protocol: asyncio.Protocol, then: Then
+        self, raw: asyncio.Transport, protocol: asyncio.Protocol, early: list[bytes], then: Then
     ) -> None:
         secured = None
-        try:
-            secured = await asyncio.get_running_loop().start_tls(
+        securing = asyncio.ensure_future(
+            asyncio.get_running_loop().start_tls(
                 raw,
                 protocol,
                 self.context,
@@ -101,15 +105,32 @@ class Certificate:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
+        )
+        try:
+            await asyncio.sleep(0)  # from now on what is read goes to TLS
+            if raw.is_closing():
+                return
+            _feed(raw.get_protocol(), early)
+            secured = await securing
         except OSError as error:  # it was silent, went away, or speaks something else
             log.debug("no handshake", action="certify", reason=str(error))
         finally:
+            securing.cancel()
             if secured is None or secured.is_closing():
                 raw.abort()
                 protocol.connection_lost(None)  # not always does uvloop tell
         if secured is not None and not secured.is_closing():
             secured.set_write_buffer_limits(HIGH_WATER_BYTES)
-            then(secured)  # in time: uvloop waits for us before it hands over what came since
+            then(secured)
+
+
+def _feed(tls: asyncio.BaseProtocol, early: list[bytes]) -> None:
+    """Hand over what was read too early, as the event loop would."""
+    protocol = cast("asyncio.BufferedProtocol", tls)
+    for data in early:
+        memoryview(protocol.get_buffer(len(data)))[: len(data)] = data
+        protocol.buffer_updated(len(data))
+    early.clear()
 
 
 def make_certificate(settings: Settings) -> Certificate | None:

@@ -83,6 +83,18 @@ async def test_clients_talk_over_tls(
     assert (await bob.hear())["data"]["payload"] == "hi"
 
 
+async def test_many_who_come_at_once_all_come_in(
+    secured: Place, authority: Authority, session: aiohttp.ClientSession
+) -> None:
+    trust = authority.trusting()
+
+    talks = await asyncio.gather(
+        *(come(session, secured, trust, f"user{number}") for number in range(50))
+    )
+
+    assert len({talk.id for talk in talks}) == 50
+
+
 async def test_who_does_not_trust_the_authority_does_not_connect(
     secured: Place, session: aiohttp.ClientSession
 ) -> None:
@@ -230,21 +242,24 @@ async def test_sockets_that_do_not_shake_hands_count_to_their_address(
     await come(session, place, authority.trusting())
 
 
-async def test_what_is_said_with_the_last_word_of_the_handshake_is_heard(
+async def test_what_comes_before_the_gateway_begins_and_with_the_last_word_is_heard(
     secured: Place, authority: Authority
 ) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = authority.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
-    reader, writer = await asyncio.open_connection("127.0.0.1", secured.server.port)
-    while not finished(client):
-        writer.write(outgoing.read())
-        incoming.write(await reader.read(65_536))
-
-    client.write(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    writer.write(outgoing.read())
-
-    answer = b""
+    knock = socket.create_connection(("127.0.0.1", secured.server.port))
+    assert not finished(client)
+    knock.sendall(outgoing.read())  # the gateway's loop, which is ours, has not even accepted
+    reader, writer = await asyncio.open_connection(sock=knock)
     async with asyncio.timeout(10):
+        while not finished(client):
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65_536))
+
+        client.write(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        writer.write(outgoing.read())
+
+        answer = b""
         while not answer:
             incoming.write(await reader.read(65_536))
             with suppress(ssl.SSLWantReadError):  # tickets come first
