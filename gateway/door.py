@@ -7,6 +7,9 @@ from gateway.core.admission import Admission
 from gateway.metrics import Metrics
 from shared.errors import ServiceError
 
+HIGH_WATER_BYTES = 65_536
+"""Held back for a client, from here on it counts as paused; with TLS that were else 512 KiB."""
+
 REFUSAL = (
     "HTTP/1.1 {code} Refused\r\nRetry-After: {seconds}\r\n"
     "Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -44,16 +47,18 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the socket in, or say why not and close it."""
-        peer = transport.get_extra_info("peername")
+        socket = cast("asyncio.Transport", transport)
+        socket.set_write_buffer_limits(HIGH_WATER_BYTES)
+        peer = socket.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         try:
             self._admission.connect(self._peer)
         except ServiceError as error:
             self._metrics.refusal(error)
-            _refuse(cast("asyncio.Transport", transport), error)
+            _refuse(socket, error)
         else:
             self._entered = True
-            self._behind.connection_made(transport)
+            self._behind.connection_made(socket)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of it."""

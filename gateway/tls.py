@@ -1,20 +1,24 @@
-"""TLS of clients' sockets: the certificate is read again when its files change."""
+"""TLS of clients' sockets, by a certificate that is read again when its files change."""
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from cryptography import x509
 
 from shared.settings import Settings, WrongSettings
 
 log = structlog.get_logger()
 
+CERT, KEY = "REALTIME_TLS_CERT_FILE", "REALTIME_TLS_KEY_FILE"
+
 LOOK_SECONDS = 5.0
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 5.0
 
-Seen = tuple[tuple[int, int], ...]
+Seen = tuple[tuple[int, int] | None, ...]
 
 
 class Certificate:
@@ -24,39 +28,43 @@ class Certificate:
     """
 
     def __init__(self, cert_file: str, key_file: str) -> None:
-        self._files = (cert_file, key_file)
+        self._files = (Path(cert_file), Path(key_file))
         self._seen = self._look()
-        self.context = _context(*self._files)
+        self._trouble = ""
+        self.until, self.context = _read(*self._files)
 
     def _look(self) -> Seen:
-        found = (Path(one).stat() for one in self._files)
-        return tuple((one.st_ino, one.st_mtime_ns) for one in found)
+        return tuple(_state(one) for one in self._files)
 
     def refresh(self) -> bool:
         """Read the files if they have changed; return whether they were.
 
         Raises:
-            OSError: they cannot be read, or do not belong together; what was read before is used.
+            WrongSettings: they cannot be used; what was read before is.
         """
         if (seen := self._look()) == self._seen:
             return False
-        _context(*self._files)  # a trial: half of a bad pair would already be in use
-        _load(self.context, *self._files)
+        self.until, _ = _read(*self._files)  # a trial: OpenSSL would take half of a bad pair
+        self.context.load_cert_chain(*self._files, password="")
         self._seen = seen
         return True
 
     async def run(self) -> None:
         """Look again and again, for ever."""
-        trouble = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                if await asyncio.to_thread(self.refresh):
-                    log.info("certificate", action="certify", file=self._files[0])
-                trouble = ""
-            except OSError as error:
-                if trouble != (trouble := str(error)):  # once for each trouble
-                    log.warning("certificate not read", action="certify", error=trouble)
+            await asyncio.to_thread(self._refresh_or_tell)
+
+    def _refresh_or_tell(self) -> None:
+        trouble = ""
+        try:
+            if self.refresh():
+                log.info("certificate", action="certify", until=str(self.until))
+        except WrongSettings as error:
+            trouble = str(error)
+            if trouble != self._trouble:  # once for each trouble
+                log.warning("certificate not read", action="certify", error=trouble)
+        self._trouble = trouble
 
 
 def make_certificate(settings: Settings) -> Certificate | None:
@@ -67,20 +75,44 @@ def make_certificate(settings: Settings) -> Certificate | None:
     """
     if not settings.tls_cert_file:
         return None
+    return Certificate(settings.tls_cert_file, settings.tls_key_file)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
     try:
-        return Certificate(settings.tls_cert_file, settings.tls_key_file)
-    except OSError as error:
-        raise WrongSettings(f"REALTIME_TLS_CERT_FILE, REALTIME_TLS_KEY_FILE: {error}") from error
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
-def _context(cert_file: str, key_file: str) -> ssl.SSLContext:
+def _read(cert_file: Path, key_file: Path) -> tuple[datetime, ssl.SSLContext]:
+    """Return until when the certificate is valid, and what uses it.
+
+    Raises:
+        WrongSettings: one of the files is no good, which is named.
+    """
+    until = _end(cert_file)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION
-    _load(context, cert_file, key_file)
-    return context
+    try:
+        key_file.open("rb").close()  # OpenSSL would not tell which of the two it cannot read
+        context.load_cert_chain(cert_file, key_file, password="")  # else it asks for one
+    except OSError as error:
+        reason = "it is not the certificate's" if isinstance(error, ssl.SSLError) else error
+        raise WrongSettings(f"{KEY}: {reason}") from error
+    return until, context
 
 
-def _load(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
-    context.load_cert_chain(cert_file, key_file, password="")  # else OpenSSL asks for one
+def _end(cert_file: Path) -> datetime:
+    try:
+        [certificate, *_] = x509.load_pem_x509_certificates(cert_file.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error if isinstance(error, OSError) else "it is no certificate in PEM"
+        raise WrongSettings(f"{CERT}: {reason}") from error
+    until = certificate.not_valid_after_utc
+    if until <= datetime.now(UTC):
+        raise WrongSettings(f"{CERT}: it has expired on {until:%Y-%m-%d}")
+    return until

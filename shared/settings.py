@@ -1,6 +1,7 @@
 """REALTIME_* variables in, frozen settings out; everything that is wrong is reported at once.
 
-Each variable can also be given as ``<NAME>_FILE``, the path of a file that holds its value.
+Each variable but those of paths can also be given as ``<NAME>_FILE``, the path of a file that
+holds its value.
 """
 
 import os
@@ -102,7 +103,8 @@ class Settings:
     Default: the first free one from 9081"""
 
     amqp_url: Annotated[str, SECRET] = "amqp://guest:guest@localhost:5672/"
-    """RabbitMQ; `amqps://` for TLS. Not used by `realtime serve`."""
+    """RabbitMQ; `amqps://` for TLS, and `?cafile=PATH` at the end for an authority that the system
+    does not know. Not used by `realtime serve`."""
 
     node_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,64}$")] = ""
     """Name of this process: 1 to 64 of `A-Z a-z 0-9 _ -`. No two gateways may share one.
@@ -265,6 +267,9 @@ PREFIX = "REALTIME_"
 KNOWN = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
 """By variable: the setting."""
 
+IN_FILES = {name: f"{name}_FILE" for name in KNOWN if not name.endswith("_FILE")}
+"""By variable: the one that names a file with its value."""
+
 OF_COMMANDS = frozenset({"REALTIME_URL", "REALTIME_TOKEN", "REALTIME_API_URL", "REALTIME_API_KEY"})
 """Read by the commands that talk to a running service."""
 
@@ -302,7 +307,7 @@ def load(
 
 def unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the REALTIME_* variables that nothing reads, each with the nearest that there is."""
-    known = {*KNOWN, *(f"{name}_FILE" for name in KNOWN), *OF_COMMANDS}
+    known = {*KNOWN, *IN_FILES.values(), *OF_COMMANDS}
     names = sorted(name.removeprefix(PREFIX) for name in known)
     found = {}
     for variable in environ:
@@ -313,15 +318,16 @@ def unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _text(environ: Mapping[str, str], variable: str, problems: list[str]) -> str | None:
-    path = environ.get(f"{variable}_FILE")
+    in_file = IN_FILES.get(variable, "")
+    path = environ.get(in_file)
     if path is None:
         return environ.get(variable) or None
     if variable in environ:
-        problems.append(f"{variable}: set it or {variable}_FILE, not both")
+        problems.append(f"{variable}: set it or {in_file}, not both")
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{variable}_FILE: {error}")
+        problems.append(f"{in_file}: {error}")
         return None
 
 
@@ -362,6 +368,8 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
     if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
         problems.append("REALTIME_TLS_CERT_FILE, REALTIME_TLS_KEY_FILE: set both, or neither")
+    if "no_verify_ssl" in settings.amqp_url:
+        problems.append("REALTIME_AMQP_URL: no_verify_ssl trusts anybody; name a cafile instead")
     if "*" in settings.allowed_origins:
         problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
     return problems + _wrong_networks(settings) + _wrong_patterns(settings)

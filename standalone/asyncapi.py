@@ -138,8 +138,8 @@ def _servers() -> Document:
         "production": {
             "host": "{host}",
             "protocol": "wss",
-            "description": "Behind a proxy that speaks TLS",
-            "variables": {"host": {"description": "Where the proxy listens"}},
+            "description": "A gateway with a certificate, or a proxy in front",
+            "variables": {"host": {"description": "Where it listens"}},
             "security": security,
         },
     }

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 import click
 from yarl import URL
 
+from gateway.tls import make_certificate
 from shared.errors import BrokerUnavailable
 from shared.loopback import is_loopback
 from shared.process import logs
@@ -53,6 +54,8 @@ def check_config(env_file: Path | None, service: str, connect: bool) -> None:
     else:
         warnings += unwise(settings)
         problems += _tracing(settings)
+        if service == "gateway":
+            problems += _certificate(settings)
         if not problems:
             click.echo("\n".join(f"{name}={value}" for name, value in effective(settings)))
         if connect:
@@ -71,6 +74,19 @@ def _tracing(settings: Settings) -> list[str]:
             return []
     except WrongSettings as error:
         return [str(error)]
+
+
+def _certificate(settings: Settings) -> list[str]:
+    """Say how clients come if there is a certificate; return why it cannot be used."""
+    try:
+        certificate = make_certificate(settings)
+    except WrongSettings as error:
+        return [str(error)]
+    if certificate is not None:
+        click.echo(
+            f"Clients come by wss://, with a certificate until {certificate.until}.", err=True
+        )
+    return []
 
 
 def _connect(settings: Settings) -> list[str]:

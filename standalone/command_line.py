@@ -11,7 +11,7 @@ import extensions.app
 from gateway.api import openapi
 from gateway.api.endpoints import ENDPOINTS
 from shared.process.run import run
-from shared.settings import WrongSettings
+from shared.settings import WrongSettings, load
 from standalone import asyncapi, embedded
 from standalone.administer import history, kick, notify, presence, who
 from standalone.check_config import check_config
@@ -50,8 +50,10 @@ def serve(modules: tuple[str, ...]) -> None:
     """Run all services in this process, without RabbitMQ, in development mode."""
     token = development_token("alice", ttl_seconds=24 * 3600)
     click.echo(f"A token for alice, good for 24 hours:\n\n{token}\n")
-    click.echo("In another terminal:\n\n  .venv/bin/realtime sub 'chat.*'")
-    click.echo("""  .venv/bin/realtime pub chat.general '{"hello": "world"}'\n""")
+    settings = load(mode="development")
+    to = f"--url wss://localhost:{settings.port}/ws " if settings.tls_cert_file else ""
+    click.echo(f"In another terminal:\n\n  .venv/bin/realtime sub {to}'chat.*'")
+    click.echo(f"""  .venv/bin/realtime pub {to}chat.general '{{"hello": "world"}}'\n""")
     click.echo("Its dashboard is /dashboard on the admin port, whose address is told below.\n")
     run("realtime", embedded.serve, mode="development", **_given(modules))
 

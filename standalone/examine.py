@@ -1,7 +1,6 @@
 """Whether a RabbitMQ can be used, and if not, why not, in words."""
 
 import socket
-import ssl
 from collections.abc import Iterator
 
 from ulid import ULID
@@ -9,6 +8,7 @@ from yarl import URL
 
 from shared.broker import topology
 from shared.broker.rabbitmq import RabbitMQBroker, RabbitMQConnection
+from shared.broker.tls import TROUBLES
 from shared.errors import BrokerUnavailable
 
 LEAST_VERSION = (3, 10)
@@ -75,7 +75,7 @@ def _why(error: BrokerUnavailable, url: str) -> str:
         return "this is no URL; percent-encode what is special in the password"
     if any(isinstance(one, socket.gaierror) for one in broken):
         return f"there is no host {URL(url).host}"
-    if refusals := [one for one in broken if isinstance(one, ssl.SSLError)]:
+    if refusals := [one for one in broken if isinstance(one, TROUBLES)]:
         return f"{where} and we cannot agree on TLS: {refusals[0]}"
     if any(isinstance(one, ConnectionRefusedError) for one in broken):
         return f"nothing listens at {where}"

@@ -31,8 +31,8 @@ PAGE = """# Settings
 
 Environment variables, read once at the start. `make docs` writes this page from the code.
 
-- Each can also be given as `<NAME>_FILE`, the path of a file that holds the value; not both. That
-  is better for secrets.
+- Each that is no path itself can also be given as `<NAME>_FILE`, the path of a file that holds the
+  value; not both. That is better for secrets.
 - An empty variable counts as not set. Lists are separated by commas.
 - All processes read all of them and check them alike. Only a gateway must know in production whose
   tokens and which origins to believe.

@@ -28,6 +28,7 @@ from pamqp.commands import Basic
 from shared.broker.ports import Address, Arrived, Queue, QueueKind, Receive, Start
 from shared.broker.queue_arguments import queue_arguments
 from shared.broker.reading import Reading
+from shared.broker.tls import tls_explained
 from shared.broker.unacknowledged import Unacknowledged
 from shared.errors import BrokerUnavailable, Refused, ServiceError, Unroutable, translate
 
@@ -74,7 +75,7 @@ class RabbitMQBroker:
         connecting = aio_pika.connect(
             self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
         )
-        with _border():
+        with _border(), tls_explained():
             connection = RabbitMQConnection(await _within(CONNECT_TIMEOUT, connecting))
         self._connections = [*self._open(), connection]
         return connection

@@ -143,6 +143,7 @@ async def test_it_serves_wss_and_the_commands_trust_the_authority_that_they_are_
         command = ("pub", "--url", started.url, "--user", "alice", "chat.general", '{"a":1}')
         done = await asyncio.to_thread(realtime, *command, SSL_CERT_FILE=str(authority.path))
         doubted = await asyncio.to_thread(realtime, *command)
+    assert any(f"realtime sub --url {started.url} " in line for line in started.lines)
     assert json.loads(done.stdout)["status"] == "delivered", done
     assert doubted.returncode != 0
     assert "certificate verify failed" in doubted.stderr

@@ -4,10 +4,13 @@ import asyncio
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from gateway import tls
 from shared.settings import WrongSettings, load
@@ -22,11 +25,16 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-async def secured(start: Start, authority: Authority, tmp_path: Path) -> Place:
-    """The services, with the files ``tls.pem`` and ``tls.key``."""
-    authority.issue("tls", "localhost")
-    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
-    return await start(**files)
+def pair(authority: Authority) -> dict[str, Any]:
+    """The settings that name ``tls.pem`` and ``tls.key``."""
+    cert_file, key_file = authority.issue("tls", "localhost")
+    return {"tls_cert_file": str(cert_file), "tls_key_file": str(key_file)}
+
+
+@pytest.fixture
+async def secured(start: Start, pair: dict[str, Any]) -> Place:
+    """The services, with these files."""
+    return await start(**pair)
 
 
 @pytest.fixture
@@ -61,6 +69,18 @@ async def test_clients_talk_over_tls(
 
     assert (await alice.broadcast("chat", "hi"))["recipients"] == 1
     assert (await bob.hear())["data"]["payload"] == "hi"
+
+
+async def test_many_who_come_at_once_all_come_in(
+    secured: Place, authority: Authority, session: aiohttp.ClientSession
+) -> None:
+    trust = authority.trusting()
+
+    talks = await asyncio.gather(
+        *(come(session, secured, trust, f"user{number}") for number in range(50))
+    )
+
+    assert len({talk.id for talk in talks}) == 50
 
 
 async def test_who_does_not_trust_the_authority_does_not_connect(
@@ -116,12 +136,14 @@ async def test_a_new_certificate_is_shown_to_those_who_come_and_the_others_stay(
 
 
 async def test_changed_files_are_seen_without_being_told(
-    start: Start, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    pair: dict[str, Any],
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
-    authority.issue("tls", "localhost")
-    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
-    place = await start(**files)
+    place = await start(**pair)
     certificate = place.server.node.certificate
     assert certificate is not None
     seen = certificate._seen
@@ -131,9 +153,19 @@ async def test_changed_files_are_seen_without_being_told(
     await until(lambda: certificate._seen != seen, "the new pair is read")
 
 
-@pytest.mark.parametrize("broken", ["gone", "nonsense", "another key"])
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        ("gone", tls.CERT),
+        ("nonsense", tls.CERT),
+        ("expired", "expired"),
+        ("key gone", tls.KEY),
+        ("another key", tls.KEY),
+    ],
+)
 async def test_files_that_cannot_be_used_leave_the_old_certificate_in_use(
     broken: str,
+    named: str,
     secured: Place,
     authority: Authority,
     session: aiohttp.ClientSession,
@@ -146,10 +178,14 @@ async def test_files_that_cannot_be_used_leave_the_old_certificate_in_use(
         (tmp_path / "tls.pem").unlink()
     elif broken == "nonsense":
         (tmp_path / "tls.pem").write_text("nonsense")
+    elif broken == "expired":
+        authority.issue("tls", "localhost", lasts=-timedelta(minutes=1))
+    elif broken == "key gone":
+        (tmp_path / "tls.key").unlink()
     else:
         shutil.copy(authority.issue("other", "localhost")[0], tmp_path / "tls.pem")
 
-    with pytest.raises(OSError, match=r"."):
+    with pytest.raises(WrongSettings, match=named):
         certificate.refresh()
 
     after = await come(session, secured, authority.trusting(), "bob")
@@ -157,12 +193,10 @@ async def test_files_that_cannot_be_used_leave_the_old_certificate_in_use(
 
 
 async def test_a_client_that_never_says_hello_is_let_go(
-    start: Start, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.app.HANDSHAKE_SECONDS", 0.05)
-    authority.issue("tls", "localhost")
-    files = {"tls_cert_file": str(tmp_path / "tls.pem"), "tls_key_file": str(tmp_path / "tls.key")}
-    place = await start(**files)
+    place = await start(**pair)
 
     reader, writer = await asyncio.open_connection("127.0.0.1", place.server.port)
 
@@ -181,17 +215,45 @@ async def test_a_slow_reader_is_dropped_over_tls_too(
     await sleeper.subscribe("chat")
     connections = secured.server.node.connections
 
+    connection = connections.get(sleeper.id)
+    assert connection is not None
+    outbox = connection._outbox
+    outbox.limit = 300_000
+
+    paused = 0
     while connections.get(sleeper.id) is not None:
         await speaker.broadcast("chat", "x" * 60_000)
+        assert outbox.held_back <= outbox.limit
+        paused += outbox._protocol.writing_paused
 
+    assert paused  # long before all that may be held is
     assert secured.server.node.metrics._closes["4413"]._value.get() == 1
 
 
 def test_settings_that_cannot_secure_anything_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("nonsense")
-    given = {"tls_cert_file": str(tmp_path / "bad.pem"), "tls_key_file": str(tmp_path / "no.key")}
+    given: Any = {
+        "tls_cert_file": str(tmp_path / "bad.pem"),
+        "tls_key_file": str(tmp_path / "no.key"),
+    }
 
     with pytest.raises(WrongSettings, match="REALTIME_TLS_CERT_FILE"):
         tls.make_certificate(load({}, mode="development", **given))
     with pytest.raises(WrongSettings, match="set both, or neither"):
         load({}, mode="development", tls_key_file="tls.key")
+
+
+def test_a_key_with_a_password_is_refused_and_no_terminal_is_asked(
+    pair: dict[str, Any], tmp_path: Path
+) -> None:
+    key = serialization.load_pem_private_key((tmp_path / "tls.key").read_bytes(), None)
+    (tmp_path / "tls.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+
+    with pytest.raises(WrongSettings, match=tls.KEY):
+        tls.make_certificate(load({}, mode="development", **pair))

@@ -1,11 +1,11 @@
 """Who speaks with whom, as whom, and what operators are asked for: without a cluster."""
 
 import base64
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
-from tests.deployment.manifests import Manifest, of_kind, pods, selects
+from tests.deployment.manifests import CA, Manifest, of_kind, pods, selects
 
 SERVICES = ("gateway", "router", "presence")
 NAMES = {("UDP", 53), ("TCP", 53)}
@@ -19,15 +19,19 @@ def ports(rule: Manifest) -> set[tuple[str, int]]:
     return {(one["protocol"], one["port"]) for one in rule["ports"]}
 
 
-def port_of_rabbitmq(manifests: list[Manifest], service: str) -> int:
-    """Return the port in the URL that a service is given."""
+def url_of_rabbitmq(manifests: list[Manifest], service: str) -> SplitResult:
+    """Return the URL that a service is given."""
     [url] = [
         value
         for secret in of_kind(manifests, "Secret").values()
         for key, value in secret["data"].items()
         if key == f"amqp_url_{service}"
     ]
-    port = urlsplit(base64.b64decode(url).decode()).port
+    return urlsplit(base64.b64decode(url).decode().strip())
+
+
+def port_of_rabbitmq(manifests: list[Manifest], service: str) -> int:
+    port = url_of_rabbitmq(manifests, service).port
     assert port is not None
     return port
 
@@ -135,6 +139,26 @@ def test_the_operators_rabbitmq_speaks_tls_only_and_loads_the_users_that_are_mad
         [key] = secret["data"]
         loads = f"load_definitions = {mount['mountPath']}/{key}"
         assert loads in spec["rabbitmq"]["additionalConfig"].splitlines()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_trusts_the_operators_rabbitmq_by_the_authority_of_its_secret_alone(
+    manifests: list[Manifest], service: str
+) -> None:
+    for cluster in of_kind(manifests, "RabbitmqCluster").values():
+        url = url_of_rabbitmq(manifests, service)
+        assert (url.scheme, url.hostname) == ("amqps", "rabbitmq.realtime.svc")
+        assert url.query == f"cafile={CA}"
+        [pod] = [pod for name, pod in pods(manifests) if name == service]
+        [container], [volume] = pod["spec"]["containers"], pod["spec"]["volumes"]
+        [mount] = container["volumeMounts"]
+        assert mount["name"] == volume["name"]
+        mounted = {
+            f"{mount['mountPath']}/{item['path']}": (source["secret"]["name"], item["key"])
+            for source in volume["projected"]["sources"]
+            for item in source["secret"]["items"]
+        }
+        assert mounted[CA] == (cluster["spec"]["tls"]["caSecretName"], "ca.crt")
 
 
 def test_prometheus_scrapes_the_admin_port_of_every_process_ready_or_not(

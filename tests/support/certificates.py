@@ -35,13 +35,13 @@ class Authority:
         self.path = place / "ca.pem"
         self.path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *hosts: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *hosts: str, lasts: datetime.timedelta = DAY) -> tuple[Path, Path]:
         """Write a certificate for some hosts, and its key; return their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = self._builder(subject, key).add_extension(names, critical=False)
+        builder = self._builder(subject, key, lasts).add_extension(names, critical=False)
         signed = builder.add_extension(authority, critical=False).sign(self._key, hashes.SHA256())
         cert_file, key_file = self._place / f"{name}.pem", self._place / f"{name}.key"
         cert_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -56,7 +56,10 @@ class Authority:
         return cert_file, key_file
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        lasts: datetime.timedelta = DAY,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
@@ -66,7 +69,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
+            .not_valid_after(now + lasts)
         )
 
     def trusting(self) -> ssl.SSLContext:

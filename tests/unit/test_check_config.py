@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from shared.settings import HISTORY, KNOWN, load
 from standalone.check_config import effective, is_loopback, read_env_file, unwise
 from standalone.command_line import commands
+from tests.support.certificates import Authority
 
 SECRET = "correct-horse-battery-staple-correct"
 PRODUCTION = {
@@ -119,6 +121,24 @@ def test_a_variable_that_nothing_reads_is_a_warning_with_the_nearest():
         "Warning: REALTIME_LOGLEVEL: nothing reads it; did you mean REALTIME_LOG_LEVEL?",
         "Warning: REALTIME_XYZZY: nothing reads it",
     ]
+
+
+def test_a_certificate_is_read_and_until_when_it_is_valid_is_said(tmp_path: Path):
+    cert_file, key_file = Authority(tmp_path).issue("tls", "localhost")
+    pair = {"REALTIME_TLS_CERT_FILE": str(cert_file), "REALTIME_TLS_KEY_FILE": str(key_file)}
+
+    result = check(**PRODUCTION, **pair)
+
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Clients come by wss://, with a certificate until 20")
+
+
+def test_a_certificate_that_cannot_be_used_is_wrong_for_a_gateway_alone(tmp_path: Path):
+    cert_file, key_file = Authority(tmp_path).issue("tls", "localhost", lasts=timedelta(hours=-1))
+    pair = {"REALTIME_TLS_CERT_FILE": str(cert_file), "REALTIME_TLS_KEY_FILE": str(key_file)}
+
+    assert wrong(check(**PRODUCTION, **pair)) == ["REALTIME_TLS_CERT_FILE"]
+    assert check("--service", "router", **PRODUCTION, **pair).exit_code == 0
 
 
 # ---- a file of variables -------------------------------------------------------------------------

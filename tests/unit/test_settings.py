@@ -136,6 +136,7 @@ def test_everything_that_is_wrong_is_reported_at_once():
         ("REALTIME_JWT_ALGORITHMS", "none"),
         ("REALTIME_JWT_ALGORITHMS", "HS256,RS256"),
         ("REALTIME_ALLOWED_ORIGINS", "https://a.example.com,*"),
+        ("REALTIME_AMQP_URL", "amqps://gateway:x@rabbitmq/?no_verify_ssl=1"),
     ],
 )
 def test_a_wrong_value_is_named(variable, value):
@@ -213,3 +214,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert problems(
         REALTIME_PORT_FILE=str(tmp_path / "missing"), REALTIME_HOST_FILE=str(tmp_path / "binary")
     ) == ["REALTIME_HOST_FILE", "REALTIME_PORT_FILE"]
+
+
+def test_a_path_is_the_value_itself_and_cannot_be_given_in_a_file():
+    pair = {"REALTIME_TLS_CERT_FILE": "/tls/tls.crt", "REALTIME_TLS_KEY_FILE": "/tls/tls.key"}
+
+    found = load({**PRODUCTION, **pair})
+
+    assert (found.tls_cert_file, found.tls_key_file) == ("/tls/tls.crt", "/tls/tls.key")
+    assert set(unknown({**pair, "REALTIME_TLS_CERT_FILE_FILE": "x"})) == {
+        "REALTIME_TLS_CERT_FILE_FILE"
+    }
+    assert load({**PRODUCTION, "REALTIME_TLS_CERT_FILE_FILE": "/missing"}).tls_cert_file == ""
+    assert unknown({"REALTIME_TLS_CERT": "x"}) == {"REALTIME_TLS_CERT": "REALTIME_TLS_CERT_FILE"}
