@@ -2,6 +2,8 @@
 
 errors      what can go wrong, and what the client hears of it
 settings    REALTIME_* variables as frozen values
+contradictions, token_keys, public_keys, secrecy, loopback
+            PURE: what is wrong with settings
 topics      PURE: topic grammar, containment, the trie
 messages    PURE: what clients say and hear, what services say to each other
 partitions  PURE: which partition serves a name

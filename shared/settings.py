@@ -9,17 +9,15 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from shared.contradictions import contradictions, missing
 from shared.development import development_secret
-from shared.errors import BadRequest
-from shared.token_keys import KEYS, MIN_SECRET_BYTES, wrong_keys
-from shared.topics.pattern import parse_pattern
+from shared.token_keys import KEYS
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -297,9 +295,9 @@ def load(
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
                 problems.append(f"{variable}: {error}")
     settings = _completed(values)
-    problems += _contradictions(settings)
+    problems += contradictions(settings)
     if for_clients and settings.mode == "production":
-        problems += _missing(settings)
+        problems += missing(settings)
     if problems:
         raise WrongSettings("\n".join(problems))
     return settings
@@ -360,48 +358,3 @@ def _completed(values: dict[str, Any]) -> Settings:
     if development:
         values = {**dict.fromkeys(LIFTED_IN_DEVELOPMENT, 0), **values}
     return Settings(**values)
-
-
-def _contradictions(settings: Settings) -> list[str]:
-    problems = wrong_keys(settings)
-    if any(len(key.encode()) < MIN_SECRET_BYTES for key in settings.api_keys):
-        problems.append(f"REALTIME_API_KEYS: each must have at least {MIN_SECRET_BYTES} bytes")
-    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
-        problems.append("REALTIME_TLS_CERT_FILE, REALTIME_TLS_KEY_FILE: set both, or neither")
-    if "no_verify_ssl" in settings.amqp_url:
-        problems.append("REALTIME_AMQP_URL: no_verify_ssl trusts anybody; name a cafile instead")
-    if "*" in settings.allowed_origins:
-        problems.append("REALTIME_ALLOWED_ORIGINS: name each origin; * is not one")
-    return problems + _wrong_networks(settings) + _wrong_patterns(settings)
-
-
-def _missing(settings: Settings) -> list[str]:
-    problems = []
-    if not any(getattr(settings, name) for name in KEYS):
-        others = "REALTIME_JWT_PUBLIC_KEY or REALTIME_JWT_JWKS_URL"
-        problems.append(f"REALTIME_JWT_SECRET: set it, {others} in production")
-    if not settings.jwt_issuer:
-        problems.append("REALTIME_JWT_ISSUER: must be set in production")
-    if not settings.allowed_origins:
-        problems.append("REALTIME_ALLOWED_ORIGINS: must be set in production")
-    return problems
-
-
-def _wrong_networks(settings: Settings) -> list[str]:
-    problems = []
-    for network in settings.trusted_proxies:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            problems.append(f"REALTIME_TRUSTED_PROXIES: {error}")
-    return problems
-
-
-def _wrong_patterns(settings: Settings) -> list[str]:
-    problems = []
-    for pattern in settings.history or {}:
-        try:
-            parse_pattern(pattern)
-        except BadRequest as error:
-            problems.append(f"REALTIME_HISTORY: {pattern[:64]!r}: {error.details['reason']}")
-    return problems

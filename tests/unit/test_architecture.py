@@ -20,6 +20,7 @@ PURE = (
     "shared/loopback.py",
     "shared/public_keys.py",
     "shared/secrecy.py",
+    "shared/contradictions.py",
     "shared/token_keys.py",
     "shared/overview.py",
     "shared/ownership/leases.py",

@@ -10,7 +10,7 @@ from yarl import URL
 
 from shared.broker import topology
 from shared.broker.permissions import PERMISSIONS
-from shared.settings import MIN_SECRET_BYTES
+from shared.token_keys import MIN_SECRET_BYTES
 from standalone.command_line import commands
 
 FILES = {
