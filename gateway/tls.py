@@ -22,7 +22,7 @@ Seen = tuple[tuple[int, int] | None, ...]
 
 
 class Certificate:
-    """A certificate and its key, in one context for all sockets; new ones use what was read last.
+    """A certificate and its key; who shakes hands over ``context`` is shown what was read last.
 
     The files may be links that are exchanged, as Kubernetes does with mounted secrets.
     """
@@ -32,6 +32,11 @@ class Certificate:
         self._seen = self._look()
         self._trouble = ""
         self.until, self.context = _read(*self._files)
+        self._newest = self.context
+        self.context.sni_callback = self._show
+
+    def _show(self, tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        tls.context = self._newest
 
     def _look(self) -> Seen:
         return tuple(_state(one) for one in self._files)
@@ -44,8 +49,8 @@ class Certificate:
         """
         if (seen := self._look()) == self._seen:
             return False
-        self.until, _ = _read(*self._files)  # a trial: OpenSSL would take half of a bad pair
-        self.context.load_cert_chain(*self._files, password="")
+        # Never into a context in use: other threads read it, and of a bad pair it would take half.
+        self.until, self._newest = _read(*self._files)
         self._seen = seen
         return True
 

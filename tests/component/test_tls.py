@@ -135,6 +135,44 @@ async def test_a_new_certificate_is_shown_to_those_who_come_and_the_others_stay(
     assert not certificate.refresh()
 
 
+async def test_who_names_no_host_is_shown_the_new_certificate_too(
+    secured: Place, authority: Authority, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    trust = authority.trusting()
+    trust.check_hostname = False
+    url = f"wss://127.0.0.1:{secured.server.port}/ws?token={token('alice')}"
+    early = Talk(await session.ws_connect(url, ssl=trust))
+    await replaced(secured, authority, tmp_path)
+    certificate = secured.server.node.certificate
+    assert certificate is not None
+
+    assert certificate.refresh()
+
+    late = Talk(await session.ws_connect(url, ssl=trust))
+    assert certificate_of(early) != certificate_of(late)
+
+
+async def test_a_context_in_use_is_never_loaded_into(
+    secured: Place, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = secured.server.node.certificate
+    assert certificate is not None
+    loaded = []
+    load_cert_chain = ssl.SSLContext.load_cert_chain
+
+    def load(context: ssl.SSLContext, *files: Any, **rest: Any) -> None:
+        loaded.append(context)
+        load_cert_chain(context, *files, **rest)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load)
+    await replaced(secured, authority, tmp_path)
+
+    assert certificate.refresh()
+
+    assert loaded
+    assert certificate.context not in loaded
+
+
 async def test_changed_files_are_seen_without_being_told(
     start: Start,
     pair: dict[str, Any],
