@@ -1,6 +1,7 @@
 """What no well-behaved client sends (X2, X7, W9, W11)."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from shared.messages.client import SERVER_ONLY
 from tests.support.embedded import Place, Talk
 
 LIMIT = 65_536
+MOST_MEMORY = 5_000_000
 
 
 def nested(depth: int) -> str:
@@ -196,6 +198,50 @@ async def test_fragments_count_together_for_the_limit(place: Place) -> None:
     transport.write(frame(0, b""))
     assert (await alice.hear())["data"]["code"] == 400
     assert await alice.closed() == 1009
+
+
+async def test_a_message_in_ten_thousand_pieces_takes_little_memory(place: Place) -> None:
+    alice = await place.connect("alice")
+    transport = writer_of(alice).transport
+    tracemalloc.start()
+    try:
+        transport.write(frame(1, b" ", final=False))
+        transport.write(frame(0, b" ", final=False) * 5_000)
+        transport.write(frame(0, b"", final=False) * 5_000)
+        transport.write(frame(0, b"now it ends"))
+        error = await alice.hear()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error["data"]["code"] == 400
+    assert most < MOST_MEMORY
+
+
+BROKEN = {
+    "a bit that no extension has": (bytes((0xC1, 0x80, 0, 0, 0, 0)), 1002),
+    "an opcode of nobody": (frame(3, b""), 1002),
+    "a ping in pieces": (frame(9, b"", final=False), 1002),
+    "a piece of nothing": (frame(0, b"x"), 1002),
+    "a message within another": (frame(1, b"x", final=False) + frame(1, b"y"), 1002),
+    "a close for a reason of nobody": (frame(8, (1005).to_bytes(2, "big")), 1002),
+    "a close with half a reason": (frame(8, b"x"), 1002),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_what_is_no_frame_closes_the_connection(place: Place, broken: str) -> None:
+    alice = await place.connect("alice")
+    sent, code = BROKEN[broken]
+    writer_of(alice).transport.write(sent)
+    assert await alice.closed() == code
+
+
+async def test_frames_without_a_mask_are_read_although_rfc_6455_would_close(place: Place) -> None:
+    """So it is with aiohttp, and docs/security.md tells it; if this fails, it no longer must."""
+    alice = await place.connect("alice")
+    text = b'{"type":"Ping","data":{"timestamp":1}}'
+    writer_of(alice).transport.write(bytes((0x81, len(text))) + text)
+    assert await alice.hear() == {"type": "Pong", "data": {"timestamp": 1}}
 
 
 async def test_invalid_utf8_closes_the_connection(place: Place) -> None:

@@ -1,5 +1,6 @@
 """Every type of message, from everybody: what the token does not grant is refused (W17, S4)."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tests.component.conftest import Start
 from tests.support.binary import headed
 from tests.support.embedded import Message, Place, Talk, token
 
-FORBIDDEN, NOT_FOUND = 403, 404
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
 ADMIN = "admin"
 ROLES: dict[str, dict[str, Any]] = {
     "nobody": {"permissions": {}},
@@ -144,3 +145,59 @@ async def test_a_fresh_token_brings_its_own_rights_and_no_others(place: Place) -
 
     assert await forbidden(talk, "Broadcast", {"topic": "chat.a", "payload": 1})
     assert not await forbidden(talk, "DirectMessage", {**BOB, "payload": 1})
+
+
+async def test_a_refusal_does_not_tell_whether_there_is_such_a_topic(place: Place) -> None:
+    speaker = await place.connect("speaker")
+    await speaker.subscribe("secret.there")
+    await speaker.broadcast("secret.there", 1)
+    nobody = await place.connect("nobody", permissions={})
+    for kind, data in (
+        ("Subscribe", {"topics": ["secret.there"]}),
+        ("Broadcast", {"topic": "secret.there", "payload": 1}),
+        ("History", {"topic": "secret.there"}),
+        ("PresenceQuery", {"topic": "secret.there"}),
+    ):
+        there = await nobody.refused(kind, data, id="same1")
+        other = json.loads(json.dumps(data).replace("there", "never"))
+        never = await nobody.refused(kind, other, id="same2")
+        assert there["code"] == FORBIDDEN
+        assert spelt(there, "there", "same1") == spelt(never, "never", "same2")
+
+
+async def test_a_refusal_does_not_tell_whether_somebody_is_or_was_there(place: Place) -> None:
+    bob, carol = await place.people("bob", "carol")
+    await carol.close()
+    await place.server.forgotten("carol")
+    nobody = await place.connect("nobody", permissions={})
+    answers = {
+        user: spelt(await nobody.refused("PresenceQuery", {"users": [user]}, id=user), user)
+        for user in ("bob", "carol", "dave")
+    }
+    assert answers["bob"] == answers["carol"] == answers["dave"]
+    assert f"'code': {FORBIDDEN}" in answers["bob"]
+    assert "last_seen" not in answers["bob"]
+    assert await bob.told() == []
+
+
+def spelt(fault: Message, *names: str) -> str:
+    """Return what an Error says, whatever was asked about."""
+    text = str(fault)
+    for name in names:
+        text = text.replace(name, "*")
+    return text
+
+
+async def test_knowing_the_id_of_a_connection_grants_nothing(place: Place) -> None:
+    bob, mallory = await place.people("bob", "mallory")
+    [ack] = await mallory.direct("bob", 1)
+    assert ack["data"]["delivered_to"] == [bob.id]
+    assert (await bob.hear())["type"] == "DirectMessage"
+    error, *_ = await mallory.direct(bob.id, 2)
+    assert error["data"]["code"] == NOT_FOUND
+    headers = {"Authorization": f"Bearer {bob.id}"}
+    ended = await place.client.post("/api/v1/users/bob/disconnect", headers=headers)
+    assert ended.status == UNAUTHORIZED
+    assert (await place.client.get(f"/ws?token={bob.id}")).status == UNAUTHORIZED
+    await mallory.say("Ack", {"message_ids": [bob.id]})
+    assert await bob.told() == []

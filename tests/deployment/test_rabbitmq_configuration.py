@@ -13,6 +13,7 @@ SHARED = (
     "heartbeat",
     "vm_memory_high_watermark.relative",
     "load_definitions",
+    "auth_mechanisms.1",
     "max_message_size",
 )
 
@@ -39,6 +40,12 @@ def test_production_keeps_to_what_one_node_is_told_unless_it_must_differ() -> No
     assert {key: told[key] for key in SHARED} == {
         key: settings(CONFIGURATION)[key] for key in SHARED
     }
+
+
+def test_nobody_connects_to_rabbitmq_without_a_password() -> None:
+    """ANONYMOUS is among RabbitMQ 4's defaults, which go as soon as one mechanism is named."""
+    ways = {key: value for key, value in settings(CONFIGURATION).items() if "mechanisms" in key}
+    assert ways == {"auth_mechanisms.1": "PLAIN"}
 
 
 def test_rabbitmq_finds_its_definitions_where_they_are_mounted() -> None:

@@ -123,3 +123,18 @@ def test_patterns_that_begin_otherwise_take_no_steps():
     others = [f"b{number}.{rest}" for number in range(500) for rest in ("a", "a.*", "*.#")]
 
     assert steps(trie_of(few + others), "a.a.a") == steps(trie_of(few), "a.a.a")
+
+
+def test_many_patterns_of_alternating_wildcards_cost_what_they_reach_and_not_what_there_is():
+    """F19: 16 words, every other one a wildcard, and all the patterns differ in their second."""
+    topic = ".".join(["a", "w0"] * (MAX_WORDS // 2))
+    taken = []
+    for many in (1_000, 10_000):
+        patterns = [
+            ".".join(["*", f"w{number}"] * (MAX_WORDS // 2)) for number in reversed(range(many))
+        ]
+        trie = trie_of(patterns)
+        assert trie.match(topic) == [patterns[-1]]
+        taken.append(steps(trie, topic))
+
+    assert taken[0] == taken[1]
