@@ -54,5 +54,8 @@ def announced(settings: Settings) -> dict[str, int]:
         "bytes_per_second": settings.max_bytes_per_second,
         "user_messages_per_second": settings.max_user_messages_per_second,
         "user_connections": settings.max_user_connections,
+        "address_connections": settings.max_address_connections,
+        "handshakes_per_second": settings.max_handshakes_per_second,
+        "node_connections": settings.max_connections,
     }
     return {name: limit for name, limit in limits.items() if limit}

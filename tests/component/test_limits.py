@@ -32,13 +32,20 @@ def ping(number: int) -> str:
 
 
 async def test_the_welcome_tells_the_limits(start: Start) -> None:
-    place = await start(max_messages_per_second=7, max_bytes_per_second=9000)
+    place = await start(
+        max_messages_per_second=7,
+        max_bytes_per_second=9000,
+        max_address_connections=30,
+        max_handshakes_per_second=5,
+    )
 
     [alice] = await place.people("alice")
 
     told = alice.welcome["limits"]
     assert (told["messages_per_second"], told["bytes_per_second"]) == (7, 9000)
     assert (told["user_connections"], told["topics_per_request"], told["depth"]) == (20, 100, 32)
+    assert (told["address_connections"], told["handshakes_per_second"]) == (30, 5)
+    assert told["node_connections"] == 10_000
     assert "user_messages_per_second" not in told  # in development there is none
 
 
