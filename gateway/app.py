@@ -105,6 +105,7 @@ def make_node(
         TokenVerifier(settings, keys),
         make_certificate(settings),
         make_admission(settings),
+        asyncio.Lock(),
         limits,
         subscriptions,
         connections,

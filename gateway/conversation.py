@@ -13,7 +13,7 @@ from gateway.compression import takes_compressed
 from gateway.connection import Connection
 from gateway.core.effects import Renew
 from gateway.core.identity import Identity
-from gateway.core.limits import READ_AT_ONCE
+from gateway.core.limits import READ_AT_ONCE, READ_BYTES
 from gateway.core.replies import Reply, done
 from gateway.core.session import Session
 from gateway.core.wire import pong_frame
@@ -82,7 +82,7 @@ class Conversation:
         self._performs: Performer | None = None
         self._expiry = Expiry(self, node.settings.jwt_leeway_seconds)
         self._ended: ServiceError | None = None
-        self._messages = 0
+        self._messages = self._in_a_row = 0
         self._talking: asyncio.Timeout | None = None
 
     @property
@@ -102,7 +102,8 @@ class Conversation:
                         await self._hear(message)
                         if self._ended is not None:
                             return
-                        if not self._messages % READ_AT_ONCE:
+                        if self._in_a_row >= READ_AT_ONCE:
+                            self._in_a_row = 0
                             await asyncio.sleep(self._session.pause())
         except TimeoutError:
             if self._ended is None:
@@ -177,6 +178,7 @@ class Conversation:
 
     async def _hear(self, message: WSMessage) -> None:
         self._messages += 1
+        self._in_a_row += 1
         if message.type is WSMsgType.TEXT:
             await self._receive(message.data)
         elif message.type is WSMsgType.BINARY:
@@ -198,18 +200,22 @@ class Conversation:
 
     async def _receive(self, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-        self._node.metrics.received_bytes.inc(size)
+        self._count(size)
         if size > MAX_TEXT_BYTES:
             self._end(_too_big(MAX_TEXT_BYTES))
         else:
             await self._performer.receive(text, size)
 
     async def _receive_binary(self, frame: bytes) -> None:
-        self._node.metrics.received_bytes.inc(len(frame))
+        self._count(len(frame))
         if len(frame) > (most := self._node.settings.max_binary_bytes):
             self._end(_too_big(most))
         else:
             await self._performer.receive_binary(frame)
+
+    def _count(self, size: int) -> None:
+        self._in_a_row += size // READ_BYTES
+        self._node.metrics.received_bytes.inc(size)
 
     # ---- the end ---------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Where sockets come in: counted by address before a byte of them is read (W13, W15)."""
 
 import asyncio
+import socket
 from typing import cast
 
 from gateway.core.admission import Admission
@@ -9,6 +10,10 @@ from shared.errors import ServiceError
 
 HIGH_WATER_BYTES = 65_536
 """Held back for a client, from here on it counts as paused; with TLS that were else 512 KiB."""
+
+READ_BYTES = 65_536
+"""What the kernel may hold of a client that sends faster than it is read. All of it may come in one
+read, and is taken apart in one go: more would keep the others waiting."""
 
 REFUSAL = (
     "HTTP/1.1 {code} Refused\r\nRetry-After: {seconds}\r\n"
@@ -47,18 +52,19 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the socket in, or say why not and close it."""
-        socket = cast("asyncio.Transport", transport)
-        socket.set_write_buffer_limits(HIGH_WATER_BYTES)
-        peer = socket.get_extra_info("peername")
+        opened = cast("asyncio.Transport", transport)
+        opened.set_write_buffer_limits(HIGH_WATER_BYTES)
+        opened.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+        peer = opened.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         try:
             self._admission.connect(self._peer)
         except ServiceError as error:
             self._metrics.refusal(error)
-            _refuse(socket, error)
+            _refuse(opened, error)
         else:
             self._entered = True
-            self._behind.connection_made(socket)
+            self._behind.connection_made(opened)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of it."""

@@ -1,5 +1,6 @@
 """What all conversations of one gateway share."""
 
+import asyncio
 from dataclasses import dataclass
 
 from gateway.answers import Answers
@@ -33,6 +34,9 @@ class Node:
     verifier: TokenVerifier
     certificate: Certificate | None
     admission: Admission
+    turnstile: asyncio.Lock
+    """Lets one in at a time, so that others are heard in between."""
+
     limits: Limits
     subscriptions: Subscriptions[Connection]
     connections: Connections[Connection]

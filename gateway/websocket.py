@@ -1,5 +1,6 @@
 """The WebSocket endpoint: checks the request, completes the upgrade, has the client converse."""
 
+import asyncio
 import logging
 import time
 from urllib.parse import parse_qs
@@ -54,6 +55,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     except ServiceError as error:
         return _refused(error, node)
     try:
+        async with node.turnstile:
+            await asyncio.sleep(0)
         conversation = await _upgraded(request, node)
         if not isinstance(conversation, Conversation):
             return conversation

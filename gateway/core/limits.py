@@ -168,6 +168,9 @@ class UserShares:
 READ_AT_ONCE = 8
 """Messages of one client that are read in a row; then others have their turn."""
 
+READ_BYTES = 4096
+"""A longer one counts as several of them."""
+
 USUAL_RATE = 50.0
 
 
