@@ -208,7 +208,32 @@ async def test_a_client_whose_replies_wait_is_not_read_any_further(place: Place)
     assert told[0]["data"]["message_id"] == "first"
 
 
+async def test_who_says_much_at_once_is_heard_in_turns_with_others(place: Place) -> None:
+    alice, bob = await place.people("alice", "bob")
+    metrics, many = place.server.node.metrics, 1500
+    before = metrics.heard
+    wire = alice.socket._response.connection
+    assert wire is not None
+    assert wire.transport is not None
+    message = b'{"type":"Ping","data":{}}'
+    wire.transport.write((bytes((0x81, 0x80 | len(message))) + bytes(4) + message) * many)
+
+    await bob.ask("Ping", {})
+
+    assert metrics.heard - before < many
+    await alice.hears(many)
+
+
 # ---- who may come --------------------------------------------------------------------------------
+
+
+async def test_handshakes_take_turns(place: Place) -> None:
+    async with place.server.node.turnstile:
+        waiting = asyncio.create_task(place.connect("alice"))
+        await until(lambda: place.server.node.turnstile._waiters, "alice waits")  # type: ignore[arg-type, return-value]  # a deque or None
+        assert not waiting.done()
+
+    await waiting
 
 
 async def knock(place: Place, user: str = "alice", **headers: str) -> ClientResponse:
