@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.connection import Connection
-from router.core.interest_table import InterestTable
+from gateway.node import Node
+from router.commands import RouterOwner
 from tests.support.embedded import Place, until
 
 CYCLES = 500
@@ -31,20 +32,21 @@ async def cycle(place: Place, cycles: int) -> None:
         await asyncio.gather(*map(one, range(first, first + AT_ONCE)))
 
 
-def alive(kind: type[Any]) -> list[Any]:
-    """Return all that lives of a kind."""
+def alive(node: Node) -> int:
+    """Return how many connections of a node live, whoever holds them."""
     gc.collect()
-    return [one for one in gc.get_objects() if type(one) is kind]
+    found = (one for one in gc.get_objects() if type(one) is Connection)
+    return sum(one._hooks is node.hooks for one in found)
 
 
 async def held(place: Place) -> dict[str, Any]:
     """Return what there is once all are gone."""
-    node, tables = place.server.node, alive(InterestTable)
+    node = place.server.node
     await until(lambda: not len(node.connections), "all are gone")
-    held = [one._patterns for one in tables]
+    held = [one.table._patterns for one in place.server.router.owners(RouterOwner)]
     await until(lambda: not any(any(each.values()) for each in held), "nobody wants anything")
     return {
-        "connections": len(alive(Connection)),
+        "connections": alive(node),
         "users": len(node.connections._by_user),
         "patterns": len(node.subscriptions._holders),
         "addresses": dict(node.admission._by_address),
