@@ -22,7 +22,7 @@ from shared.secrecy import weakness
         "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
         "my-super-secret-key-that-nobody-knows",
         "Pa$$word Password Password Password!",
-        "0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef",  # pragma: allowlist secret
         "abcdefghijklmnopqrstuvwxyz0123456789",
         "98765432109876543210987654321098765",
         "q8Zr1!xTq8Zr1!xTq8Zr1!xTq8Zr1!xTq8Zr1!xT",
