@@ -132,7 +132,8 @@ class AdministeredOwner(MailOwner):
         known = self.directory.connections_of(opened.user_id)
         if not self._max_connections or opened.connection_id in known:
             return False
-        if len(known) < self._max_connections:
+        staying = [one for one, at in known.items() if at not in self._leases.draining]
+        if len(staying) < self._max_connections:
             return False
         dismissal = Dismissal(opened.user_id, 0, opened.connection_id, crowded=True)
         self._turn_away(sender, dismissal)

@@ -192,10 +192,10 @@ class Directory:
         person = self.people.get(user_id)
         return {at.node_id for at in person.connections.values()} if person else set()
 
-    def connections_of(self, user_id: str) -> list[str]:
-        """Return a user's connections at all nodes."""
+    def connections_of(self, user_id: str) -> dict[str, Sender]:
+        """Return a user's connections at all nodes, and where each is."""
         person = self.people.get(user_id)
-        return list(person.connections) if person else []
+        return person.connections if person else {}
 
     def connections_at(self, user_id: str, node_id: str) -> list[str]:
         """Return a user's connections at one node."""

@@ -41,6 +41,9 @@ class Leases:
     """The nodes that this replica believes to be alive, each with its present life."""
 
     alive: dict[str, Sender] = field(default_factory=dict)
+    draining: set[Sender] = field(default_factory=set)
+    """Those that send their clients to others."""
+
     _ages: dict[str, int] = field(default_factory=dict)
     _over: Recent[str, Sender] = field(default_factory=lambda: Recent(MAX_REMEMBERED))
     _last_beat: int = 0
@@ -56,13 +59,17 @@ class Leases:
             return Change(refused=sender, superseded=sender.process < latest.process)
         self.alive[sender.node_id] = sender
         self._ages[sender.node_id] = 0
-        return Change(ended=(current,) if current else ())
+        if current is None:
+            return Change()
+        self.draining.discard(current)
+        return Change(ended=(current,))
 
     def ended(self, sender: Sender, *, clean: bool) -> Change:
         """Learn that a life is over, by its own word or because another replica gave it up."""
         if self.alive.get(sender.node_id) != sender:
             return Change()
         del self.alive[sender.node_id], self._ages[sender.node_id]
+        self.draining.discard(sender)
         self._over.put(sender.node_id, sender)
         return Change((sender,), clean=clean)
 

@@ -155,6 +155,8 @@ class News:
                 if change.refused is not None:
                     told = LeaseEnded(change.refused, clean=False, superseded=change.superseded)
                     await self._say(told)
+                elif news.draining:
+                    self.leases.draining.add(news.sender)
             case LeaseEnded():
                 change = self.leases.ended(news.sender, clean=news.clean)
             case Heartbeat(replica=self._process):

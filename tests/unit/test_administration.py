@@ -168,7 +168,7 @@ def test_a_user_who_has_enough_connections_anywhere_gets_no_further_one():
     [(to, dismissal)] = dismissed(story)
     assert to == "direct.n2.n2-p1"
     assert dismissal == Dismissal("bob", 0, "c3", crowded=True)
-    assert story.owner.directory.connections_of("bob") == ["c1", "c2"]
+    assert list(story.owner.directory.connections_of("bob")) == ["c1", "c2"]
 
 
 def test_a_connection_that_is_known_may_renew_its_token_and_one_that_goes_makes_room():
@@ -180,7 +180,20 @@ def test_a_connection_that_is_known_may_renew_its_token_and_one_that_goes_makes_
     story.opens(N1, "c3")
 
     assert dismissed(story) == []
-    assert story.owner.directory.connections_of("bob") == ["c2", "c3"]
+    assert list(story.owner.directory.connections_of("bob")) == ["c2", "c3"]
+
+
+def test_connections_to_a_node_that_sends_its_clients_away_do_not_count():
+    story = Users(max_connections=2)
+    story.opens(N1, "c1")
+    story.opens(N1, "c2")
+    story.leases.draining.add(N1)
+    story.opens(N2, "c3")
+    story.opens(N2, "c4")
+    assert dismissed(story) == []
+
+    story.opens(N2, "c5")
+    assert [one.connection_id for _, one in dismissed(story)] == ["c5"]
 
 
 def test_what_a_node_reports_stays_for_it_was_let_in():
