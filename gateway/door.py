@@ -6,6 +6,7 @@ from typing import cast
 
 from gateway.core.admission import Admission
 from gateway.metrics import Metrics
+from gateway.responses import retry_after
 from shared.errors import ServiceError
 
 HIGH_WATER_BYTES = 65_536
@@ -74,7 +75,6 @@ class Door(asyncio.Protocol):
 
 
 def _refuse(transport: asyncio.Transport, error: ServiceError) -> None:
-    seconds = -(-error.details["retry_after_ms"] // 1000)
     transport.pause_reading()
-    transport.write(REFUSAL.format(code=error.reply_code, seconds=seconds).encode())
+    transport.write(REFUSAL.format(code=error.reply_code, seconds=retry_after(error)).encode())
     transport.close()

@@ -92,7 +92,7 @@ def wait_until(service: Service, fits: Callable[[dict[str, float]], bool]) -> No
     deadline = time.monotonic() + 20
     while not fits(now := holds(service)):
         assert time.monotonic() < deadline, now
-        time.sleep(0.1)
+        time.sleep(0.1)  # in a thread: the loop measures honest clients
 
 
 @pytest.fixture(scope="module")

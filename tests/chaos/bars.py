@@ -119,6 +119,11 @@ def resident(services: Collection[Service]) -> int:
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def open_files(service: Service) -> int:
+    """Return how many files and sockets a process holds."""
+    return len(list((Path("/proc") / str(service.pid) / "fd").iterdir()))
+
+
 def total(services: Collection[Service], name: str) -> float:
     """Return the sum of a metric over those that run."""
     return sum(metric(one.ask("/metrics"), name) for one in services if one.running)

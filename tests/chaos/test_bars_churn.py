@@ -1,12 +1,22 @@
 """F25: clients come and go, and nothing of them stays."""
 
 import asyncio
-from pathlib import Path
 
+import aiohttp
 import pytest
 
-from standalone.local_cluster import LocalCluster, Service
-from tests.chaos.bars import Socket, depths, http, nothing_waits, open_socket, resident, say, urls
+from standalone.local_cluster import LocalCluster
+from tests.chaos.bars import (
+    Socket,
+    depths,
+    http,
+    nothing_waits,
+    open_files,
+    open_socket,
+    resident,
+    say,
+    urls,
+)
 from tests.support.broker import Troubled
 from tests.support.cluster import eventually, metric
 
@@ -21,12 +31,7 @@ BYTES_PER_CYCLE = 200
 """What a process may grow by in so few cycles; the bar of 1 kB for 1,000 needs a scale of 50."""
 
 
-def files(service: Service) -> int:
-    """Return how many files and sockets a process holds."""
-    return len(list((Path("/proc") / str(service.pid) / "fd").iterdir()))
-
-
-async def cycle(session, urls_: list[str], cycles: int) -> None:  # type: ignore[no-untyped-def]  # aiohttp
+async def cycle(session: aiohttp.ClientSession, urls_: list[str], cycles: int) -> None:
     """Connect, subscribe and go, by turns cleanly and without a word.
 
     What is said is remembered for a while, by design, so here nothing is.
@@ -64,7 +69,7 @@ async def test_whoever_comes_and_goes_leaves_nothing_behind(
         await cycle(session, urls(cluster), WARM_CYCLES)
         queues = await settled()
         memory = {one.node_id: resident([one]) for one in cluster.services}
-        held = {one.node_id: files(one) for one in cluster.services}
+        held = {one.node_id: open_files(one) for one in cluster.services}
         await cycle(session, urls(cluster), cycles)
         after = await settled()
         grown = {one.node_id: resident([one]) - memory[one.node_id] for one in cluster.services}
@@ -74,5 +79,5 @@ async def test_whoever_comes_and_goes_leaves_nothing_behind(
         **{name: f"{each / cycles:.0f} B/cycle" for name, each in grown.items()},
     )
     assert after.keys() == queues.keys()
-    assert {one.node_id: files(one) for one in cluster.services} == held
+    assert {one.node_id: open_files(one) for one in cluster.services} == held
     assert max(grown.values()) / cycles < BYTES_PER_CYCLE

@@ -2,12 +2,11 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from standalone.local_cluster import LocalCluster, Service
-from tests.chaos.bars import SLACK_SECONDS, http, open_socket, say, urls
+from standalone.local_cluster import LocalCluster
+from tests.chaos.bars import SLACK_SECONDS, http, open_files, open_socket, say, urls
 from tests.chaos.proxy import Proxy
 from tests.support.cluster import Hearing, clients, eventually, free_ports, metric
 
@@ -15,11 +14,6 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.bars]
 
 CONNECTIONS = 50
 GONE_SECONDS = 45.0
-
-
-def open_files(service: Service) -> int:
-    """Return how many files and sockets a process holds."""
-    return len(list((Path("/proc") / str(service.pid) / "fd").iterdir()))
 
 
 async def test_half_open_connections_are_closed_and_their_users_gone(

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 
+import aiohttp
 import pytest
 
 from standalone.local_cluster import LocalCluster
@@ -33,7 +34,7 @@ MEMORY = 1.5
 LAG_SECONDS = 0.25
 
 
-async def come(session, url: str, number: int) -> Socket:  # type: ignore[no-untyped-def]  # aiohttp
+async def come(session: aiohttp.ClientSession, url: str, number: int) -> Socket:
     """Connect, again and again after pauses, and subscribe to what was held before."""
     pause = SPREAD_SECONDS
     while True:
